@@ -1,0 +1,185 @@
+#include "coordinator/cli/command.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/data/data_store.h"
+#include "core/model/registry.h"
+
+namespace saffron {
+namespace {
+
+// " (did you mean X?)", or nothing when no candidate is near.
+std::string Suggestion(const std::string& given, const std::vector<std::string>& candidates) {
+  const std::string nearest = NearestName(given, candidates);
+  return nearest.empty() ? "" : absl::StrCat(" (did you mean ", nearest, "?)");
+}
+
+std::vector<std::string> CommandNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (!command->get_group().empty()) names.push_back(command->get_name());
+  }
+  return names;
+}
+
+// The innermost subcommand that parsing reached.
+const CLI::App& Reached(const CLI::App& app) {
+  const CLI::App* reached = &app;
+  while (!reached->get_subcommands().empty()) reached = reached->get_subcommands().front();
+  return *reached;
+}
+
+// CLI11's message for arguments it did not expect names no alternative; ours does.
+std::string ExplainExtras(const CLI::App& app) {
+  const CLI::App& command = Reached(app);
+  const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
+  if (extras.empty()) return "unexpected arguments";
+  const std::string& given = extras.front();
+  if (given.rfind("-", 0) != 0) {
+    if (!command.get_subcommands([](const CLI::App*) { return true; }).empty()) {
+      return absl::StrCat("unknown command '", given, "'",
+                          Suggestion(given, CommandNames(command)));
+    }
+    return absl::StrCat("unexpected argument '", given, "'");
+  }
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  const std::string name = given.substr(0, given.find('='));
+  return absl::StrCat("unknown option '", name, "'", Suggestion(name, names));
+}
+
+}  // namespace
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return ExitCode::kDone;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kOutOfRange:
+      return ExitCode::kUsage;
+    case absl::StatusCode::kNotFound:
+      return ExitCode::kNothingMatched;
+    case absl::StatusCode::kUnavailable:
+      return ExitCode::kUnreachable;
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return ExitCode::kRefused;
+    case absl::StatusCode::kCancelled:
+      return ExitCode::kInterrupted;
+    default:
+      return ExitCode::kInternal;
+  }
+}
+
+CLI::App* Cli::AddCommand(CLI::App& app, const std::string& name, const std::string& description,
+                          const std::string& examples, CommandBody body) {
+  CLI::App* command = app.add_subcommand(name, description);
+  if (!examples.empty()) {
+    std::string footer = "Example:";
+    size_t begin = 0;
+    while (begin <= examples.size()) {
+      const size_t end = std::min(examples.find('\n', begin), examples.size());
+      absl::StrAppend(&footer, "\n  ", examples.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    command->footer(footer);
+  }
+  if (body) command->callback([this, body = std::move(body)] { body_ = body; });
+  return command;
+}
+
+void Cli::AddDatabase(CLI::App* command) {
+  command->add_option("--db", database, "Results database (a SQLite file)")
+      ->envname("SAFFRON_DB")
+      ->type_name("FILE")
+      ->capture_default_str();
+}
+
+void Cli::AddCoordinator(CLI::App* command) {
+  command->add_option("--coordinator", coordinator, "Coordinator's address")
+      ->envname("SAFFRON_COORDINATOR")
+      ->type_name("HOST:PORT");
+}
+
+void Cli::AddData(CLI::App* command) {
+  data_root = DataStore::DefaultRoot();
+  command->add_option("--data", data_root, "Data directory (corpora)")
+      ->envname("SAFFRON_DATA")
+      ->type_name("DIR")
+      ->capture_default_str();
+}
+
+void Cli::AddOutput(CLI::App* command) {
+  static const std::map<std::string, OutputMode> kModes = {{"table", OutputMode::kTable},
+                                                           {"json", OutputMode::kJson},
+                                                           {"csv", OutputMode::kCsv},
+                                                           {"quiet", OutputMode::kQuiet}};
+  command
+      ->add_option_function<std::string>(
+          "--output",
+          [this](const std::string& given) {
+            const auto mode = kModes.find(given);
+            if (mode == kModes.end()) {
+              throw CLI::ValidationError(
+                  "--output", absl::StrCat("want table, json, csv or quiet, got '", given, "'"));
+            }
+            output = mode->second;
+          },
+          "How to print data: table, json, csv or quiet (default: table)")
+      ->envname("SAFFRON_OUTPUT")
+      ->type_name("MODE");
+}
+
+int Cli::Main(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForVersion& version) {
+    return app.exit(version);
+  } catch (const CLI::ExtrasError&) {
+    PrintMessage(absl::StrCat(ExplainExtras(app), "; see '", argv[0], " --help'"));
+    return static_cast<int>(ExitCode::kUsage);
+  } catch (const CLI::ParseError& error) {
+    PrintMessage(absl::StrCat(error.what(), "; see 'saffron ",
+                              Reached(app).get_parent() ? Reached(app).get_name() + " " : "",
+                              "--help'"));
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  if (!body_) {
+    std::fputs(app.help().c_str(), stderr);
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  const absl::StatusOr<ExitCode> code = body_();
+  if (code.ok()) return static_cast<int>(*code);
+  PrintMessage(std::string(code.status().message()));
+  return static_cast<int>(ExitCodeOf(code.status()));
+}
+
+bool UseColour(int fd) {
+  const char* term = std::getenv("TERM");
+  const char* no_colour = std::getenv("NO_COLOR");
+  return isatty(fd) && term != nullptr && std::strcmp(term, "dumb") != 0 &&
+         (no_colour == nullptr || *no_colour == '\0');
+}
+
+void PrintMessage(const std::string& message) {
+  std::fprintf(stderr, "saffron: %s\n", message.c_str());
+}
+
+}  // namespace saffron
