@@ -14,7 +14,7 @@ enum class Stream : uint8_t {
   kCipher,   // x: bit-cipher code of the token at the lag (<= a few non-zeros)
   kContext,  // c: context vector of the token at the lag (dense)
   kBag,      // r: mean cipher code of the last `radius` tokens (sparse, up to b non-zeros)
-  kLower,    // o: output of the layer below at the lag (dense, differs by position)
+  kLower,    // o: output of the layer below at position t-lag+1 (dense; feature_tables.h)
 };
 
 struct KeySpec {

@@ -15,9 +15,9 @@ namespace saffron {
 class StatisticsCache {
  public:
   struct Options {
-    std::string dir;                          // empty: memory only
-    int64_t memory_bytes_max = 128ll << 20;   // least recently used goes first
-    int64_t disk_bytes_max = 4ll << 30;       // oldest access goes first
+    std::string dir;                         // empty: memory only
+    int64_t memory_bytes_max = 128ll << 20;  // least recently used goes first
+    int64_t disk_bytes_max = 4ll << 30;      // oldest access goes first
   };
   explicit StatisticsCache(Options options);
   ~StatisticsCache();
@@ -28,11 +28,11 @@ class StatisticsCache {
   using Bytes = std::shared_ptr<const std::vector<char>>;
   // Returns the value of `key` from memory or disk (checksummed; a damaged file is deleted and
   // recomputed), else calls `compute`, stores its result and returns it. Concurrent callers of one
-  // process wait for the first; processes may both compute, and the files, equal, replace each other
-  // by rename. A full or read-only disk only loses the caching. Errors of `compute` are returned and
-  // not stored. Thread-safe.
-  absl::StatusOr<Bytes> GetOrCompute(const std::string& key,
-                                     const std::function<absl::StatusOr<std::vector<char>>()>& compute);
+  // process wait for the first; processes may both compute, and the files, equal, replace each
+  // other by rename. A full or read-only disk only loses the caching. Errors of `compute` are
+  // returned and not stored. Thread-safe.
+  absl::StatusOr<Bytes> GetOrCompute(
+      const std::string& key, const std::function<absl::StatusOr<std::vector<char>>()>& compute);
 
   struct Counters {
     int64_t memory_hits = 0, disk_hits = 0, misses = 0, damaged = 0;

@@ -1,0 +1,30 @@
+#pragma once
+// The explicit solution of softmax regression on non-negative dense features (pixels):
+//   z = log p + g x R,   R_jc = log((F_jc + a p_c) / ((F_j. + a) p_c)),   F = x'y.
+// Rows of x differ in norm, so the prior is an explicit bias.
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/math/matrix.h"
+#include "core/solve/gains.h"
+
+namespace saffron {
+
+struct SoftmaxRegressionSolution {
+  Matrix<float> u;          // [pixels, classes], the gain folded in
+  std::vector<float> bias;  // [classes], log p
+  double gain = 1;          // g
+  double holdout_nats = 0;
+};
+
+// x[n, pixels] >= 0 finite, y[n] in [0, classes). Every tenth example is held out of the counts
+// when gains are calibrated. kKnorm: g = 1. kGeometric: g = 1 / mean row sum (the evidence of all
+// pixels averaged). kCalibrated: g maximises hold-out likelihood. INVALID_ARGUMENT for negative or
+// non-finite features, labels out of range, or fewer than 10 examples.
+absl::StatusOr<SoftmaxRegressionSolution> SolveSoftmaxRegression(ConstMatrixRef<float> x,
+                                                                 const std::vector<int32_t>& y,
+                                                                 int classes, GainMode gains);
+
+}  // namespace saffron
