@@ -8,6 +8,9 @@
 
 namespace saffron {
 
+// log((n_i + 1/2) / sum_j (n_j + 1/2)): never the logarithm of a zero.
+std::vector<double> SmoothedLogPrior(const std::vector<int64_t>& counts);
+
 struct UnigramModel {
   std::vector<double> log_p;  // [N]
 
