@@ -37,12 +37,22 @@ CREATE TABLE roadmaps (
 CREATE TABLE revisions (
   roadmap      INTEGER NOT NULL REFERENCES roadmaps (id),
   revision     INTEGER NOT NULL,         -- 1, 2, ...
-  digest       TEXT NOT NULL,            -- SHA-256 of spec
-  spec         TEXT NOT NULL,            -- the sweep, canonical JSON
+  digest       TEXT NOT NULL,            -- SHA-256 of spec, numerics version and data fingerprints
+  spec         TEXT NOT NULL,            -- the sweep file, canonical YAML
   question     TEXT NOT NULL,
-  metric       TEXT NOT NULL,            -- what the roadmap is judged by; '' when none is named
+  metric       TEXT NOT NULL,            -- what the roadmap is judged by; '' when there is none
   goal         TEXT NOT NULL CHECK (goal IN ('minimize', 'maximize')),
   numerics     INTEGER NOT NULL,
+  seed_first   INTEGER NOT NULL,
+  seed_count   INTEGER NOT NULL,
+  retry_preempted     INTEGER NOT NULL,  -- budgets by failure class; -1 is without limit
+  retry_worker_lost   INTEGER NOT NULL,
+  retry_out_of_memory INTEGER NOT NULL,
+  retry_timeout       INTEGER NOT NULL,
+  retry_error         INTEGER NOT NULL,
+  trial_time_us       INTEGER,           -- longest an attempt may take; NULL: no limit
+  memory_bytes        INTEGER,           -- most a trial may use; NULL: no limit
+  deadline_us         INTEGER,           -- what has not started by then is cancelled; NULL: none
   submitted_us INTEGER NOT NULL,
   PRIMARY KEY (roadmap, revision)
 ) STRICT, WITHOUT ROWID;
@@ -72,10 +82,11 @@ CREATE TABLE roadmap_variants (
   roadmap  INTEGER NOT NULL,
   revision INTEGER NOT NULL,
   variant  INTEGER NOT NULL REFERENCES variants (id),
-  block    TEXT NOT NULL,                -- the first block that names it; '' for the baseline
+  block    TEXT NOT NULL,                -- the first block that names it; 'baseline' for the baseline
   role     TEXT NOT NULL CHECK (role IN ('baseline', 'ablation', 'grid', 'random')),
   position INTEGER NOT NULL,             -- 0, 1, ... within the revision
-  label    TEXT NOT NULL,                -- for people: the ablation's groups or what differs from the baseline
+  label    TEXT NOT NULL,                -- for people: 'baseline', the ablation's groups, or what differs
+                                         -- from the baseline: 'bits=128 lr=0.01'
   PRIMARY KEY (roadmap, revision, variant),
   FOREIGN KEY (roadmap, revision) REFERENCES revisions (roadmap, revision)
 ) STRICT, WITHOUT ROWID;
@@ -88,7 +99,9 @@ CREATE TABLE roadmap_blocks (
   revision INTEGER NOT NULL,
   block    TEXT NOT NULL,
   variant  INTEGER NOT NULL REFERENCES variants (id),
-  label    TEXT NOT NULL,                -- the name the block has for it
+  role     TEXT NOT NULL,                -- as above, in this block
+  position INTEGER NOT NULL,             -- 0, 1, ... within the block
+  groups   TEXT NOT NULL,                -- of an ablation: the groups whose changes are made, '+'-joined
   PRIMARY KEY (roadmap, revision, block, variant),
   FOREIGN KEY (roadmap, revision) REFERENCES revisions (roadmap, revision)
 ) STRICT, WITHOUT ROWID;
@@ -103,6 +116,7 @@ CREATE TABLE trials (
   state         TEXT NOT NULL CHECK (state IN ('queued', 'leased', 'succeeded', 'diverged', 'pruned',
                                                'failed', 'cancelled')),
   attempts      INTEGER NOT NULL,        -- made so far; the number of the newest one
+  budget_from   INTEGER NOT NULL,        -- attempts up to this number do not count against the budgets
   failure_class TEXT,                    -- of the newest failed attempt
   message       TEXT NOT NULL,           -- why it diverged, failed or was cancelled
   created_us    INTEGER NOT NULL,
@@ -116,6 +130,7 @@ CREATE TABLE roadmap_trials (
   roadmap  INTEGER NOT NULL,
   revision INTEGER NOT NULL,
   trial    INTEGER NOT NULL REFERENCES trials (id),
+  wanted   INTEGER NOT NULL,             -- 0 once the roadmap cancelled it
   PRIMARY KEY (roadmap, revision, trial),
   FOREIGN KEY (roadmap, revision) REFERENCES revisions (roadmap, revision)
 ) STRICT, WITHOUT ROWID;
