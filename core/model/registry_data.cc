@@ -1,0 +1,88 @@
+// data.*: which text or images a variant reads, and how much of it.
+
+#include <cctype>
+
+#include "core/model/registry_families.h"
+
+namespace saffron {
+namespace {
+
+std::string CheckCorpusName(const ParamValue& value) {
+  const std::string& name = std::get<std::string>(value);
+  bool good =
+      !name.empty() && name.size() <= 64 && std::isalnum(static_cast<unsigned char>(name[0]));
+  for (char c : name) {
+    good =
+        good && (std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.');
+  }
+  return good ? "" : "want the name of a corpus (letters, digits, '-', '_', '.'; at most 64)";
+}
+
+}  // namespace
+
+Condition TypeReadsText() {
+  return ModelTypeIs({"saffu", "softmax_regression", "kneser_ney", "unigram"});
+}
+// model.input counts as its default, onehot, for the types that do not have it.
+Condition InputIsText() { return {.key = "model.input", .any_of = {"onehot"}}; }
+
+std::vector<ParamSpec> DataParams() {
+  return {
+      {.key = "data.corpus",
+       .type = ParamType::kString,
+       .default_value = "sotu",
+       .doc = "Name of the corpus, as `saffron data list` shows it. Images when model.input is "
+              "pixels, "
+              "else text.",
+       .validate = CheckCorpusName,
+       .relevant_when = {TypeReadsText()}},
+      {.key = "data.tokenizer",
+       .type = ParamType::kString,
+       .default_value = "word",
+       .doc =
+           "How text becomes tokens: lower-cased words, numbers and punctuation marks; bytes; or "
+           "pieces that SentencePiece learns from the training split (BPE or unigram).",
+       .choices = {"word", "byte", "bpe", "unigram"},
+       .relevant_when = {TypeReadsText(), InputIsText()}},
+      {.key = "data.vocab",
+       .type = ParamType::kInt,
+       .default_value = int64_t{4096},
+       .unit = "types",
+       .doc = "Size of the vocabulary, <unk> included; rarer types become <unk>. Bytes always have "
+              "257.",
+       .min = 16,
+       .max = 65536,
+       .relevant_when = {TypeReadsText(),
+                         InputIsText(),
+                         {.key = "data.tokenizer", .any_of = {"word", "bpe", "unigram"}}}},
+      {.key = "data.tokens",
+       .type = ParamType::kInt,
+       .default_value = int64_t{1'000'000},
+       .unit = "tokens",
+       .doc = "Length of the training stream: its first so many tokens. The vocabulary does not "
+              "depend "
+              "on it.",
+       .min = 1000,
+       .max = 1e9,
+       .relevant_when = {TypeReadsText(), InputIsText()}},
+      {.key = "data.eval_tokens",
+       .type = ParamType::kInt,
+       .default_value = int64_t{60'000},
+       .unit = "tokens",
+       .doc = "Cap on the validation stream and on the test stream. The first 80 are context only.",
+       .min = 200,
+       .max = 1e8,
+       .relevant_when = {TypeReadsText(), InputIsText()}},
+      {.key = "data.examples",
+       .type = ParamType::kInt,
+       .default_value = int64_t{8000},
+       .unit = "images",
+       .doc = "Training images: the first so many of the training split.",
+       .min = 10,
+       .max = 1e7,
+       .relevant_when = {ModelTypeIs({"softmax_regression"}),
+                         {.key = "model.input", .any_of = {"pixels"}}}},
+  };
+}
+
+}  // namespace saffron

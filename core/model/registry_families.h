@@ -1,0 +1,27 @@
+#pragma once
+// The families of keys that make up the registry, in the order of the reference table. A new family
+// is a new file, a line here and a line in registry.cc.
+
+#include <string>
+#include <vector>
+
+#include "core/model/registry.h"
+
+namespace saffron {
+
+std::vector<ParamSpec> DataParams();       // data.*
+std::vector<ParamSpec> ModelTypeParams();  // model.type and the keys of more than one type
+std::vector<ParamSpec> SaffuParams();      // model.* of saffu
+std::vector<ParamSpec> ReferenceParams();  // model.* of softmax_regression, kneser_ney, noop
+std::vector<ParamSpec> SolveParams();      // solve.*
+std::vector<ParamSpec> TrainParams();      // train.*
+
+// Conditions that several families share.
+Condition ModelTypeIs(std::vector<std::string> types);
+// model.type is saffu or softmax_regression: it has parameters that an optimiser can train.
+Condition IsTrainable();
+// Reads text, not images: use together with TypeReadsText.
+Condition InputIsText();
+Condition TypeReadsText();
+
+}  // namespace saffron

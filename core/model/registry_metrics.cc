@@ -1,0 +1,141 @@
+// The keys of metrics: what each is, and which a variant reports.
+
+#include "absl/strings/str_cat.h"
+#include "core/model/registry.h"
+
+namespace saffron {
+namespace {
+
+constexpr bool kDeterministic = true;
+constexpr bool kVaries = false;  // from run to run: left out when results are compared
+
+std::vector<MetricSpec> MakeMetrics() {
+  std::vector<MetricSpec> metrics;
+  for (const char* split : {"train", "valid", "test"}) {
+    const auto on = [split](const char* what) {
+      return absl::StrCat(what, " on the ", split, " split");
+    };
+    const char* sample = split == std::string_view("train") ? " (a fixed sample of it)" : "";
+    metrics.push_back(
+        {absl::StrCat(split, "/nats_per_token"), "nats",
+         absl::StrCat(on("Mean negative log-likelihood of a token (or image)"), sample, "."),
+         kDeterministic});
+    metrics.push_back({absl::StrCat(split, "/perplexity"), "",
+                       absl::StrCat("exp of ", split, "/nats_per_token."), kDeterministic});
+    metrics.push_back(
+        {absl::StrCat(split, "/accuracy"), "",
+         absl::StrCat(on("Share of targets that were the likeliest guess"), sample, "."),
+         kDeterministic});
+  }
+  for (const char* split : {"valid", "test"}) {
+    metrics.push_back({absl::StrCat(split, "/bits_per_byte"), "bits",
+                       absl::StrCat("Negative log2-likelihood of the ", split,
+                                    " split over its UTF-8 bytes: comparable across tokenisers."),
+                       kDeterministic});
+  }
+  const std::vector<MetricSpec> others = {
+      {"train/loss", "nats", "Training loss averaged since the evaluation before.", kDeterministic},
+      {"train/steps_done", "steps", "Optimisation steps done.", kDeterministic},
+      {"train/best_step", "steps", "Step of the parameters that were kept.", kDeterministic},
+      {"model/parameters", "", "Numbers that define the model.", kDeterministic},
+      {"model/parameters_trained", "", "Those of them that backpropagation changed.",
+       kDeterministic},
+      {"cost/flops", "FLOP", "Estimated arithmetic of solve, training and evaluation.",
+       kDeterministic},
+      {"solve/alpha", "tokens", "Mass of the prior in smoothed counts.", kDeterministic},
+      {"solve/kappa", "tokens", "Shrinkage of evidence from few counts.", kDeterministic},
+      {"solve/gamma", "", "Scale of the solved attention; 0: the hold-out preferred none.",
+       kDeterministic},
+      {"solve/gain/*", "", "Weight of one key's evidence, by stream and lag (x1, c1, r).",
+       kDeterministic},
+      {"time/data_s", "s", "Reading the corpus.", kVaries},
+      {"time/solve_s", "s", "The explicit solution, or counting.", kVaries},
+      {"time/train_s", "s", "Optimisation steps.", kVaries},
+      {"time/evaluate_s", "s", "Evaluations.", kVaries},
+      {"time/total_s", "s", "The whole trial.", kVaries},
+      {"time/tokens_per_s", "1/s", "Targets trained on per second of optimisation.", kVaries},
+      {"memory/peak_bytes", "bytes", "Highest resident memory of the process during the trial.",
+       kVaries},
+      {"cache/memory_hits", "", "Statistics found in memory.", kVaries},
+      {"cache/disk_hits", "", "Statistics found on disk.", kVaries},
+      {"cache/misses", "", "Statistics that had to be counted.", kVaries},
+  };
+  metrics.insert(metrics.end(), others.begin(), others.end());
+  return metrics;
+}
+
+class MetricList {
+ public:
+  void Add(std::initializer_list<const char*> keys) {
+    keys_.insert(keys_.end(), keys.begin(), keys.end());
+  }
+  void AddSplits(const char* what) {
+    for (const char* split : {"train", "valid", "test"})
+      keys_.push_back(absl::StrCat(split, "/", what));
+  }
+  void AddGain(const std::string& key) { keys_.push_back(absl::StrCat("solve/gain/", key)); }
+  std::vector<std::string> Take() { return std::move(keys_); }
+
+ private:
+  std::vector<std::string> keys_;
+};
+
+void AddSaffuSolve(const ResolvedVariant& variant, MetricList& list) {
+  list.Add({"solve/alpha", "solve/kappa"});
+  if (variant.String("model.attention") == "solved") list.Add({"solve/gamma"});
+  for (int64_t lag = 1; lag <= variant.Int("model.context"); ++lag)
+    list.AddGain(absl::StrCat("x", lag));
+  if (variant.Has("model.context_lags")) {
+    for (int64_t lag = 1; lag <= variant.Int("model.context_lags"); ++lag) {
+      list.AddGain(absl::StrCat("c", lag));
+    }
+  }
+  if (variant.Has("model.radius")) list.AddGain("r");
+}
+
+void AddSoftmaxSolve(const ResolvedVariant& variant, MetricList& list) {
+  if (!variant.Has("model.context")) return list.AddGain("pixels");
+  for (int64_t lag = 1; lag <= variant.Int("model.context"); ++lag)
+    list.AddGain(absl::StrCat("x", lag));
+}
+
+}  // namespace
+
+const std::vector<MetricSpec>& AllMetrics() {
+  static const auto* const metrics = new std::vector<MetricSpec>(MakeMetrics());
+  return *metrics;
+}
+
+const MetricSpec* FindMetric(std::string_view key) {
+  for (const MetricSpec& spec : AllMetrics()) {
+    if (spec.key == key) return &spec;
+    if (spec.key.back() != '*') continue;
+    const std::string_view family = std::string_view(spec.key).substr(0, spec.key.size() - 1);
+    if (key.size() > family.size() && key.substr(0, family.size()) == family) return &spec;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant) {
+  MetricList list;
+  list.AddSplits("nats_per_token");
+  list.AddSplits("perplexity");
+  list.Add({"time/total_s"});
+  const std::string& type = variant.String("model.type");
+  if (type == "noop") return list.Take();
+  list.Add({"model/parameters", "model/parameters_trained", "cost/flops", "time/data_s",
+            "time/solve_s", "time/train_s", "time/evaluate_s", "memory/peak_bytes",
+            "cache/memory_hits", "cache/disk_hits", "cache/misses"});
+  if (variant.Has("data.tokens")) list.Add({"valid/bits_per_byte", "test/bits_per_byte"});
+  if (!variant.Has("train.init")) return list.Take();
+  list.AddSplits("accuracy");
+  if (variant.String("train.init") == "explicit") {
+    (type == "saffu" ? AddSaffuSolve : AddSoftmaxSolve)(variant, list);
+  }
+  if (variant.Int("train.steps") > 0) {
+    list.Add({"train/loss", "train/steps_done", "train/best_step", "time/tokens_per_s"});
+  }
+  return list.Take();
+}
+
+}  // namespace saffron

@@ -1,0 +1,51 @@
+// model.* of the reference models: what SAFFU is measured against.
+
+#include "core/model/registry_families.h"
+
+namespace saffron {
+
+std::vector<ParamSpec> ReferenceParams() {
+  return {
+      {.key = "model.input",
+       .type = ParamType::kString,
+       .default_value = "onehot",
+       .doc = "What softmax regression reads: the last model.context tokens as one-hot vectors, or "
+              "the "
+              "pixels of an image.",
+       .choices = {"onehot", "pixels"},
+       .relevant_when = {ModelTypeIs({"softmax_regression"})}},
+      {.key = "model.order",
+       .type = ParamType::kInt,
+       .default_value = int64_t{3},
+       .unit = "tokens",
+       .doc = "Length of the longest n-gram.",
+       .min = 2,
+       .max = 5,
+       .relevant_when = {ModelTypeIs({"kneser_ney"})}},
+      {.key = "model.discounts",
+       .type = ParamType::kString,
+       .default_value = "single",
+       .doc =
+           "Kneser-Ney discounts: one for each order, or three (modified: for counts 1, 2, 3 and "
+           "more).",
+       .choices = {"single", "modified"},
+       .relevant_when = {ModelTypeIs({"kneser_ney"})}},
+      {.key = "model.sleep_ms",
+       .type = ParamType::kInt,
+       .default_value = int64_t{0},
+       .unit = "ms",
+       .doc = "How long a noop trial sleeps.",
+       .min = 0,
+       .max = 3.6e6,
+       .relevant_when = {ModelTypeIs({"noop"})}},
+      {.key = "model.behaviour",
+       .type = ParamType::kString,
+       .default_value = "succeed",
+       .doc = "How a noop trial ends: with a result, diverged, with an error, or by killing its "
+              "process.",
+       .choices = {"succeed", "diverge", "fail", "crash"},
+       .relevant_when = {ModelTypeIs({"noop"})}},
+  };
+}
+
+}  // namespace saffron
