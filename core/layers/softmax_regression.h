@@ -1,0 +1,89 @@
+#pragma once
+// Softmax regression, z = x W + bias, over dense examples (pixels) or over one-hot context tokens.
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/layers/evaluation.h"
+#include "core/math/matrix.h"
+#include "core/math/parameter_arena.h"
+
+namespace saffron {
+
+// Dense inputs: x[n, inputs]; W[inputs, outputs]; bias[outputs].
+//   dW = x'(p - y)/n      dbias = sum (p - y)/n
+// Not thread-safe. Same inputs, same bits.
+template <typename T>
+class DenseSoftmaxRegression {
+ public:
+  struct Options {
+    int moments = 0;       // of the optimiser; 0: none
+    int batch_max = 1024;  // most examples of one LossAndGradient
+  };
+  // All parameters zero (the loss is convex: no start needs to break a symmetry).
+  // RESOURCE_EXHAUSTED when there is no memory.
+  static absl::StatusOr<DenseSoftmaxRegression> Create(int inputs, int outputs,
+                                                       const Options& options);
+
+  // Mean loss (nats) of the rows `examples` of x[n, inputs] against labels y[n] in [0, outputs),
+  // and its gradient, left in arena(). 1 <= examples.size() <= batch_max.
+  double LossAndGradient(const ConstMatrixRef<float>& x, absl::Span<const int32_t> y,
+                         absl::Span<const int64_t> examples);
+  // All rows of x.
+  Evaluation Evaluate(const ConstMatrixRef<float>& x, absl::Span<const int32_t> y);
+
+  absl::Span<T> weights();  // W, row-major
+  absl::Span<T> bias();
+  ParameterArena<T>& arena() { return arena_; }
+  int inputs() const { return inputs_; }
+  int outputs() const { return outputs_; }
+
+ private:
+  DenseSoftmaxRegression() = default;
+  void Logits();
+
+  int inputs_ = 0, outputs_ = 0;
+  ParameterArena<T> arena_;
+  Matrix<T> x_, z_;  // [batch_max, inputs], [batch_max, outputs]: the batch, its logits
+};
+
+// One-hot inputs: lags k = 1..K of target t each choose a row of their own table,
+//   z = sum_k W_k[s_{t-k}] + bias,       W[K, vocab, vocab], bias[vocab].
+// The gradient of W has at most K batch rows that are not zero, and only those are stored; the
+// arena's segments list every row that ever had a gradient, so that moments of the others, still
+// zero, are neither read nor written, and the optimiser's arithmetic is exactly the dense one's.
+// Memory: (1 + moments) K vocab^2 numbers, touched only where rows are used.
+template <typename T>
+class OneHotSoftmaxRegression {
+ public:
+  struct Options {
+    int moments = 0;
+    int batch_max = 1024;
+    int32_t padding = 0;  // id before the start of a stream
+  };
+  // All parameters zero. RESOURCE_EXHAUSTED when there is no memory.
+  static absl::StatusOr<OneHotSoftmaxRegression> Create(int lags, int vocab,
+                                                        const Options& options);
+
+  // As SaffuNetwork's, with 1 <= positions.size() <= batch_max.
+  double LossAndGradient(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions);
+  Evaluation Evaluate(absl::Span<const int32_t> stream, int64_t first);
+
+  // W_lag, [vocab, vocab] row-major, lag from 1.
+  absl::Span<T> weights(int lag);
+  absl::Span<T> bias();
+  ParameterArena<T>& arena() { return arena_; }
+  int lags() const { return lags_; }
+  int vocab() const { return vocab_; }
+
+ private:
+  OneHotSoftmaxRegression() = default;
+
+  int lags_ = 0, vocab_ = 0;
+  int32_t padding_ = 0;
+  ParameterArena<T> arena_;
+};
+
+}  // namespace saffron

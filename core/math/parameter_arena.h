@@ -1,0 +1,76 @@
+#pragma once
+// Parameters, gradients and optimiser state of a model in one allocation.
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "core/base/check.h"
+#include "core/math/aligned_array.h"
+
+namespace saffron {
+
+// A stretch of parameters and what the last backward pass says about it. Parameters outside all
+// segments have a zero gradient and zero moments: an optimiser leaves them alone.
+template <typename T>
+struct ParameterSegment {
+  int64_t begin = 0, size = 0;  // in parameters() and in each moment
+  T* gradient = nullptr;        // [size]; null: zero everywhere, though the moments may not be
+  bool decay = false;           // weight decay applies (matrices; not biases and scores)
+};
+
+// Not thread-safe. Moved, never copied.
+template <typename T>
+class ParameterArena {
+ public:
+  struct Sizes {
+    int64_t parameters = 0;
+    int64_t gradients = 0;  // as `parameters`, or fewer where rows of zeros are not stored
+    int moments = 0;        // arrays of the size of `parameters`: Optimizer::moments()
+  };
+
+  ParameterArena() = default;
+  // All zero. RESOURCE_EXHAUSTED when there is no memory.
+  static absl::StatusOr<ParameterArena> Create(const Sizes& sizes) {
+    ParameterArena arena;
+    arena.sizes_ = sizes;
+    arena.stride_ = (sizes.parameters + 63) / 64 * 64;  // arrays start on cache lines
+    const int64_t total = arena.stride_ * (1 + sizes.moments) + sizes.gradients;
+    arena.data_ = AlignedArray<T>(total);
+    if (!arena.data_.ok()) {
+      return absl::ResourceExhaustedError(absl::StrCat("no memory for ", total * sizeof(T),
+                                                       " bytes of parameters, gradients and ",
+                                                       sizes.moments, " moments"));
+    }
+    return arena;
+  }
+
+  absl::Span<T> parameters() { return {data_.data(), Size(sizes_.parameters)}; }
+  absl::Span<const T> parameters() const { return {data_.data(), Size(sizes_.parameters)}; }
+  absl::Span<T> gradients() {
+    return {data_.data() + stride_ * (1 + sizes_.moments), Size(sizes_.gradients)};
+  }
+  // 0 <= i < moments()
+  absl::Span<T> moment(int i) {
+    CHECK(i >= 0 && i < sizes_.moments) << "moment " << i << " of " << sizes_.moments;
+    return {data_.data() + stride_ * (1 + i), Size(sizes_.parameters)};
+  }
+  int moments() const { return sizes_.moments; }
+
+  // By ascending begin; a model sets them in its backward pass (a dense model once).
+  std::vector<ParameterSegment<T>>& segments() { return segments_; }
+  const std::vector<ParameterSegment<T>>& segments() const { return segments_; }
+
+ private:
+  static size_t Size(int64_t n) { return static_cast<size_t>(n); }
+  Sizes sizes_;
+  int64_t stride_ = 0;
+  AlignedArray<T> data_;  // parameters, moments, gradients
+  std::vector<ParameterSegment<T>> segments_;
+};
+
+}  // namespace saffron
