@@ -1,0 +1,43 @@
+#pragma once
+// Files as the data room needs them: written so that a reader sees all of a file or none of it,
+// even after a power cut, and read whole. Statuses carry the path and the system's reason.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace saffron {
+
+// The status of a failed system call `what` ("write") on `path`: ENOENT is NOT_FOUND; EACCES, EPERM
+// and EROFS PERMISSION_DENIED; ENOSPC and EDQUOT RESOURCE_EXHAUSTED; others UNAVAILABLE.
+absl::Status FileError(std::string_view what, const std::string& path, int error);
+
+// Makes `path` hold `parts` in order: written beside it under a name of this process and call,
+// fsynced, renamed, its folder fsynced. On error no trace is left.
+absl::Status WriteFileDurably(const std::string& path, const std::vector<std::string_view>& parts);
+
+// All bytes of a regular file. INVALID_ARGUMENT when it is something else (a folder, a device).
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
+
+absl::Status MakeFolders(const std::string& path);
+
+// Holds an exclusive advisory lock on `path` (made if missing) against other processes and threads,
+// from Acquire, which waits, until destruction. The kernel frees it when its holder dies. `path`
+// itself stays: removing it would let two holders in.
+class FileLock {
+ public:
+  static absl::StatusOr<FileLock> Acquire(const std::string& path);
+  FileLock(FileLock&& other) noexcept;
+  FileLock& operator=(FileLock&&) = delete;
+  ~FileLock();
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+}  // namespace saffron
