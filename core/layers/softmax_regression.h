@@ -52,8 +52,8 @@ class DenseSoftmaxRegression {
 // One-hot inputs: lags k = 1..K of target t each choose a row of their own table,
 //   z = sum_k W_k[s_{t-k}] + bias,       W[K, vocab, vocab], bias[vocab].
 // The gradient of W has at most K batch rows that are not zero, and only those are stored; the
-// arena's segments list every row that ever had a gradient, so that moments of the others, still
-// zero, are neither read nor written, and the optimiser's arithmetic is exactly the dense one's.
+// arena's segments list every row that ever had a gradient, so that the others, whose moments are
+// still zero, are neither read nor written: the optimiser's arithmetic is exactly the dense one's.
 // Memory: (1 + moments) K vocab^2 numbers, touched only where rows are used.
 template <typename T>
 class OneHotSoftmaxRegression {
@@ -62,6 +62,7 @@ class OneHotSoftmaxRegression {
     int moments = 0;
     int batch_max = 1024;
     int32_t padding = 0;  // id before the start of a stream
+    bool decay = false;   // the optimiser decays weights: then every row is updated at every step
   };
   // All parameters zero. RESOURCE_EXHAUSTED when there is no memory.
   static absl::StatusOr<OneHotSoftmaxRegression> Create(int lags, int vocab,

@@ -1,0 +1,189 @@
+#include "core/optim/optimizer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/base/random.h"
+
+namespace saffron {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr double kStart[5] = {1, -2, 0.5, 0.25, 3};
+constexpr double kGradients[3][5] = {
+    {0.5, -1, 0.25, 0, 2}, {0.1, 0.2, -0.3, 0, -4}, {-1, 0.5, 0.125, 1, 0}};
+
+template <typename T>
+ParameterArena<T> MakeArena(int64_t n, int moments) {
+  ParameterArena<T> arena =
+      ParameterArena<T>::Create({.parameters = n, .gradients = n, .moments = moments}).value();
+  arena.segments() = {{.begin = 0, .size = n, .gradient = arena.gradients().data(), .decay = true}};
+  return arena;
+}
+
+template <typename T>
+std::unique_ptr<Optimizer<T>> Make(const std::string& name, const OptimizerConfig& config = {}) {
+  return MakeOptimizer<T>(name, config).value();
+}
+
+// Three steps from kStart must give `want`, which was computed apart, in double, from the papers'
+// formulas (and agrees with PyTorch's optimisers to the last digits).
+template <typename T>
+void ExpectPath(const std::string& name, const OptimizerConfig& config, const double (&want)[3][5],
+                double tolerance) {
+  auto optimizer = Make<T>(name, config);
+  ParameterArena<T> arena = MakeArena<T>(5, optimizer->moments());
+  std::copy(kStart, kStart + 5, arena.parameters().begin());
+  for (int step = 0; step < 3; ++step) {
+    std::copy(kGradients[step], kGradients[step] + 5, arena.gradients().begin());
+    optimizer->Step(arena, 0.1);
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_NEAR(arena.parameters()[i], want[step][i], tolerance)
+          << name << " step " << step + 1 << " element " << i;
+    }
+  }
+  EXPECT_EQ(optimizer->steps_done(), 3);
+}
+
+constexpr double kAdam[3][5] = {
+    {0.900000002, -1.900000001, 0.4000000039999998, 0.25, 2.9000000005},
+    {0.8196959063846518, -1.8488973939904947, 0.414294476547747, 0.25, 2.9366103530878296},
+    {0.8484412907102491, -1.841579836512242, 0.40533044001645374, 0.18611864116605287,
+     2.9649102617263012}};
+constexpr double kAdamW[3][5] = {
+    {0.890000002, -1.880000001, 0.3950000039999998, 0.2475, 2.8700000004999997},
+    {0.7998471188087057, -1.8094936200644078, 0.40531218658706175, 0.245025, 2.877637395428698},
+    {0.8201677478795616, -1.7839732440657123, 0.39223030693652305, 0.1802524419970312,
+     2.877313121476482}};
+constexpr double kSgd[3][5] = {{0.95, -1.9, 0.475, 0.25, 2.8},
+                               {0.895, -1.83, 0.4825, 0.25, 3.02},
+                               {0.9455, -1.817, 0.47675, 0.15, 3.218}};
+
+TEST(Optimizer, AdamFollowsThePublishedAlgorithm) {
+  ExpectPath<double>("adam", {}, kAdam, 1e-14);
+  ExpectPath<float>("adam", {}, kAdam, 2e-6);
+}
+
+TEST(Optimizer, AdamWDecaysApartFromTheGradient) {
+  const OptimizerConfig config = {.beta2 = 0.95, .weight_decay = 0.1};
+  ExpectPath<double>("adamw", config, kAdamW, 1e-14);
+  ExpectPath<float>("adamw", config, kAdamW, 2e-6);
+}
+
+TEST(Optimizer, SgdGathersMomentum) {
+  ExpectPath<double>("sgd", {}, kSgd, 1e-14);
+  ExpectPath<float>("sgd", {}, kSgd, 2e-6);
+}
+
+TEST(Optimizer, AdamWLeavesSegmentsWithoutDecayToAdam) {
+  auto adam = Make<float>("adam");
+  auto adamw = Make<float>("adamw", {.weight_decay = 0.5});
+  ParameterArena<float> a = MakeArena<float>(5, 2), w = MakeArena<float>(5, 2);
+  w.segments()[0].decay = false;
+  for (auto* arena : {&a, &w}) {
+    std::copy(kStart, kStart + 5, arena->parameters().begin());
+    std::copy(kGradients[0], kGradients[0] + 5, arena->gradients().begin());
+  }
+  adam->Step(a, 0.1);
+  adamw->Step(w, 0.1);
+  EXPECT_TRUE(std::ranges::equal(a.parameters(), w.parameters()));
+}
+
+TEST(Optimizer, AMissingGradientIsAGradientOfZeros) {
+  for (const std::string& name : OptimizerNames()) {
+    auto one = Make<float>(name), other = Make<float>(name);
+    ParameterArena<float> a = MakeArena<float>(5, one->moments());
+    ParameterArena<float> b = MakeArena<float>(5, one->moments());
+    for (auto* arena : {&a, &b}) {
+      std::copy(kStart, kStart + 5, arena->parameters().begin());
+      std::copy(kGradients[0], kGradients[0] + 5, arena->gradients().begin());
+    }
+    one->Step(a, 0.1);
+    other->Step(b, 0.1);
+    std::ranges::fill(a.gradients(), 0.0f);
+    b.segments()[0].gradient = nullptr;
+    const std::vector<float> before(b.parameters().begin(), b.parameters().end());
+    for (int step = 0; step < 5; ++step) {
+      one->Step(a, 0.1);
+      other->Step(b, 0.1);
+    }
+    EXPECT_TRUE(std::ranges::equal(a.parameters(), b.parameters())) << name;
+    EXPECT_FALSE(std::ranges::equal(before, b.parameters())) << name;
+  }
+}
+
+TEST(Optimizer, AnElementsBitsDoNotDependOnWhereItStands) {
+  constexpr int kSize = 37;
+  const CounterRandom random(5, RandomPurpose::kTest);
+  for (const std::string& name : OptimizerNames()) {
+    auto whole_optimizer = Make<float>(name), cut_optimizer = Make<float>(name);
+    ParameterArena<float> whole = MakeArena<float>(kSize, whole_optimizer->moments());
+    ParameterArena<float> cut = MakeArena<float>(kSize, cut_optimizer->moments());
+    cut.segments().clear();
+    for (const auto& [begin, end] : {std::pair{0, 3}, {3, 14}, {14, 22}, {22, 23}, {23, kSize}}) {
+      cut.segments().push_back({.begin = begin,
+                                .size = end - begin,
+                                .gradient = cut.gradients().data() + begin,
+                                .decay = true});
+    }
+    for (int step = 0; step < 3; ++step) {
+      for (int i = 0; i < kSize; ++i) {
+        whole.gradients()[i] = cut.gradients()[i] =
+            static_cast<float>(random.Normal(static_cast<uint64_t>(step * kSize + i)));
+      }
+      whole_optimizer->Step(whole, 0.01);
+      cut_optimizer->Step(cut, 0.01);
+    }
+    EXPECT_TRUE(std::ranges::equal(whole.parameters(), cut.parameters())) << name;
+  }
+}
+
+TEST(Optimizer, AnUnknownNameIsRefusedWithTheKnownOnes) {
+  const absl::Status status = MakeOptimizer<float>("lion", {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("adam, adamw, sgd"));
+}
+
+TEST(Optimizer, ASettingOutOfRangeIsRefusedByName) {
+  const auto message = [](const OptimizerConfig& config) {
+    return std::string(MakeOptimizer<float>("adam", config).status().message());
+  };
+  EXPECT_THAT(message({.momentum = 1}), HasSubstr("momentum: want in [0, 1), got 1"));
+  EXPECT_THAT(message({.beta1 = -0.1}), HasSubstr("beta1"));
+  EXPECT_THAT(message({.beta2 = 1.5}), HasSubstr("beta2"));
+  EXPECT_THAT(message({.epsilon = 0}), HasSubstr("epsilon: want > 0"));
+  EXPECT_THAT(message({.weight_decay = std::nan("")}), HasSubstr("weight_decay"));
+}
+
+TEST(Clip, ScalesALongGradientToTheWantedNorm) {
+  ParameterArena<double> arena = MakeArena<double>(4, 0);
+  for (int i = 0; i < 4; ++i) arena.gradients()[i] = i + 1;
+  EXPECT_DOUBLE_EQ(GlobalNorm(arena), std::sqrt(30.0));
+  EXPECT_DOUBLE_EQ(ClipGlobalNorm(arena, 2), std::sqrt(30.0));
+  EXPECT_NEAR(GlobalNorm(arena), 2, 1e-6);
+  EXPECT_NEAR(arena.gradients()[3] / arena.gradients()[0], 4, 1e-12);
+}
+
+TEST(Clip, LeavesAShortGradientAlone) {
+  ParameterArena<float> arena = MakeArena<float>(4, 0);
+  for (int i = 0; i < 4; ++i) arena.gradients()[i] = 0.1f * static_cast<float>(i);
+  const std::vector<float> before(arena.gradients().begin(), arena.gradients().end());
+  ClipGlobalNorm(arena, 1);
+  EXPECT_TRUE(std::ranges::equal(arena.gradients(), before));
+}
+
+TEST(Clip, CountsSegmentsWithoutAGradientAsZero) {
+  ParameterArena<double> arena = MakeArena<double>(4, 0);
+  arena.segments() = {{.begin = 0, .size = 2, .gradient = arena.gradients().data()},
+                      {.begin = 2, .size = 2, .gradient = nullptr}};
+  std::ranges::fill(arena.gradients(), 3.0);
+  EXPECT_DOUBLE_EQ(GlobalNorm(arena), std::sqrt(18.0));
+}
+
+}  // namespace
+}  // namespace saffron
