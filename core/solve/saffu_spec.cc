@@ -1,0 +1,80 @@
+#include "core/solve/saffu_spec.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+
+namespace saffron {
+namespace {
+
+std::vector<KeySpec> TokenKeys(const SaffuSolveSpec& spec) {
+  std::vector<KeySpec> keys;
+  const auto add = [&](Stream stream, int lags) {
+    for (int lag = 1; lag <= lags; ++lag) {
+      keys.push_back({.stream = stream, .lag = lag, .dim = spec.bits});
+    }
+  };
+  for (Stream stream : spec.streams) {
+    switch (stream) {
+      case Stream::kCipher:
+        add(stream, spec.context);
+        break;
+      case Stream::kContext:
+        add(stream, spec.context_lags);
+        break;
+      case Stream::kBag:
+        add(stream, 1);
+        break;
+      case Stream::kLower:
+        CHECK(false) << "o keys follow from layers, not from streams";
+    }
+  }
+  return keys;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Stream>> ParseStreams(const std::string& text) {
+  if (text == "x") return std::vector<Stream>{Stream::kCipher};
+  if (text == "x+c") return std::vector<Stream>{Stream::kCipher, Stream::kContext};
+  if (text == "x+r") return std::vector<Stream>{Stream::kCipher, Stream::kBag};
+  if (text == "x+c+r") {
+    return std::vector<Stream>{Stream::kCipher, Stream::kContext, Stream::kBag};
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("model.streams: want x, x+c, x+r or x+c+r, got ", text));
+}
+
+std::vector<SaffuLayerShape> SaffuShapes(const SaffuSolveSpec& spec, int vocab) {
+  std::vector<SaffuLayerShape> shapes;
+  for (int layer = 0; layer < spec.layers; ++layer) {
+    const bool top = layer + 1 == spec.layers;
+    SaffuLayerShape shape = {.keys = TokenKeys(spec),
+                             .head = spec.head,
+                             .attention = spec.attention,
+                             .outputs = top ? vocab : spec.width};
+    for (int lag = 1; layer > 0 && lag <= spec.context; ++lag) {
+      shape.keys.push_back({.stream = Stream::kLower, .lag = lag, .dim = spec.width});
+    }
+    shapes.push_back(std::move(shape));
+  }
+  return shapes;
+}
+
+std::string KeyName(const KeySpec& key) {
+  switch (key.stream) {
+    case Stream::kCipher:
+      return absl::StrCat("x", key.lag);
+    case Stream::kContext:
+      return absl::StrCat("c", key.lag);
+    case Stream::kBag:
+      return "r";
+    case Stream::kLower:
+      return absl::StrCat("o", key.lag);
+  }
+  CHECK(false) << "stream " << static_cast<int>(key.stream);
+  return "";
+}
+
+}  // namespace saffron
