@@ -7,12 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/digest.h"
 #include "core/base/status_macros.h"
 
 namespace saffron {
@@ -131,6 +133,23 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {
   }
   bytes.resize(filled);
   return bytes;
+}
+
+absl::Status WriteSealedFile(const std::string& path, std::string_view content) {
+  const std::string seal = Sha256Hex(content);
+  return WriteFileDurably(path, {content, seal});
+}
+
+absl::StatusOr<std::string> ReadSealedFile(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string file, ReadWholeFile(path));
+  constexpr size_t kSealBytes = 64;
+  const size_t content = file.size() - std::min(file.size(), kSealBytes);
+  const std::string seal = file.substr(content);
+  file.resize(content);
+  if (Sha256Hex(file) != seal) {
+    return absl::DataLossError(absl::StrCat(path, ": is damaged (its digest does not hold)"));
+  }
+  return file;
 }
 
 absl::Status MakeFolders(const std::string& path) {

@@ -23,6 +23,11 @@ absl::Status WriteFileDurably(const std::string& path, const std::vector<std::st
 // All bytes of a regular file. INVALID_ARGUMENT when it is something else (a folder, a device).
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 
+// Files that carry the SHA-256 of their content (in hex, at the end), so that damage is noticed.
+// Reading returns the content, or DATA_LOSS when the digest does not hold.
+absl::Status WriteSealedFile(const std::string& path, std::string_view content);
+absl::StatusOr<std::string> ReadSealedFile(const std::string& path);
+
 absl::Status MakeFolders(const std::string& path);
 
 // Holds an exclusive advisory lock on `path` (made if missing) against other processes and threads,

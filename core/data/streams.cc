@@ -5,73 +5,13 @@
 #include <numeric>
 #include <utility>
 
-#include "core/base/digest.h"
+#include "core/data/interner.h"
 #include "core/data/word_tokenizer.h"
 
 namespace saffron {
 namespace {
 
 constexpr char kUnknown[] = "<unk>", kEndOfDocument[] = "<eod>";
-
-// Numbers strings 0, 1, 2, ... in the order of first appearance. Open addressing with the hash kept
-// beside the number, so that a probe seldom touches a string.
-class Interner {
- public:
-  Interner() : slots_(1 << 16) {}
-
-  uint32_t Intern(std::string_view text) {
-    const uint64_t hash = Hash(text);
-    size_t at = hash & (slots_.size() - 1);
-    for (; slots_[at].number != kFree; at = (at + 1) & (slots_.size() - 1)) {
-      if (slots_[at].hash == hash && strings_[slots_[at].number] == text) return slots_[at].number;
-    }
-    slots_[at] = {.hash = hash, .number = static_cast<uint32_t>(strings_.size())};
-    strings_.emplace_back(text);
-    if (strings_.size() * 2 > slots_.size()) Grow();
-    return static_cast<uint32_t>(strings_.size()) - 1;
-  }
-
-  std::vector<std::string>& strings() { return strings_; }
-
- private:
-  static constexpr uint32_t kFree = UINT32_MAX;
-  struct Slot {
-    uint64_t hash = 0;
-    uint32_t number = kFree;
-  };
-
-  // Multiply-and-fold over 8-byte words. Not keyed: the worst a crafted text does is to be slow.
-  static uint64_t Hash(std::string_view text) {
-    uint64_t hash = text.size() * 0x9E3779B97F4A7C15u;
-    const auto mix = [&hash](uint64_t word) {
-      const auto product =
-          static_cast<unsigned __int128>(hash ^ word) * uint64_t{0xD6E8FEB86659FD93u};
-      hash = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-    };
-    uint64_t word;
-    for (; text.size() >= sizeof word; text.remove_prefix(sizeof word)) {
-      std::memcpy(&word, text.data(), sizeof word);
-      mix(word);
-    }
-    word = 0;
-    std::memcpy(&word, text.data(), text.size());
-    mix(word);
-    return hash;
-  }
-
-  void Grow() {
-    std::vector<Slot> old = std::exchange(slots_, std::vector<Slot>(slots_.size() * 2));
-    for (const Slot& slot : old) {
-      if (slot.number == kFree) continue;
-      size_t at = slot.hash & (slots_.size() - 1);
-      while (slots_[at].number != kFree) at = (at + 1) & (slots_.size() - 1);
-      slots_[at] = slot;
-    }
-  }
-
-  std::vector<Slot> slots_;
-  std::vector<std::string> strings_;
-};
 
 // Appends the tokens of `documents[parts...]`, each document closed by `eod`, and the bytes behind.
 template <typename Number>
@@ -102,6 +42,49 @@ std::vector<uint32_t> Ranked(const std::vector<int64_t>& counts,
   });
   return ranked;
 }
+
+// Encodes each distinct chunk once.
+class ChunkEncoder {
+ public:
+  explicit ChunkEncoder(const Subwords& subwords) : subwords_(subwords) {}
+
+  void Append(const Documents& documents, const std::vector<int64_t>& parts,
+              std::vector<int32_t>* ids, std::vector<uint32_t>* bytes) {
+    for (const int64_t i : parts) {
+      const std::string_view text = documents[i];
+      size_t last_end = 0;
+      const auto append = [&](int32_t id, size_t end) {
+        end = std::max(end, last_end);
+        ids->push_back(id);
+        if (bytes != nullptr) bytes->push_back(static_cast<uint32_t>(end - last_end));
+        last_end = end;
+      };
+      ForEachChunk(text, [&](size_t begin, size_t end) {
+        const uint32_t chunk = Encoded(text.substr(begin, end - begin));
+        for (size_t piece = firsts_[chunk]; piece < firsts_[chunk + 1]; ++piece) {
+          append(ids_[piece], begin + ends_[piece]);
+        }
+      });
+      append(kSubwordEod, text.size());
+    }
+  }
+
+ private:
+  uint32_t Encoded(std::string_view chunk) {
+    const uint32_t number = chunks_.Intern(chunk);
+    if (number + 1 == firsts_.size()) {
+      subwords_.Encode(chunk, &ids_, &ends_);
+      firsts_.push_back(ids_.size());
+    }
+    return number;
+  }
+
+  const Subwords& subwords_;
+  Interner chunks_;
+  std::vector<size_t> firsts_ = {0};  // chunk i has pieces firsts_[i] .. firsts_[i + 1] - 1
+  std::vector<int32_t> ids_;
+  std::vector<uint32_t> ends_;
+};
 
 void AppendBytes(const Documents& documents, const std::vector<int64_t>& parts, int32_t eod,
                  int64_t limit, std::vector<int32_t>* ids) {
@@ -163,6 +146,17 @@ Streams EncodeBytes(const Documents& documents, const Split& split, const Stream
   return streams;
 }
 
+Streams EncodeSubwords(const Documents& documents, const Split& split, const Subwords& subwords) {
+  Streams streams;
+  streams.types = subwords.Pieces();
+  streams.eod = kSubwordEod;
+  ChunkEncoder encoder(subwords);
+  encoder.Append(documents, split.train, &streams.train, nullptr);
+  encoder.Append(documents, split.valid, &streams.valid, &streams.valid_bytes);
+  encoder.Append(documents, split.test, &streams.test, &streams.test_bytes);
+  return streams;
+}
+
 std::vector<std::string_view> VocabularyText(const Documents& documents, const Split& split) {
   std::vector<std::string_view> texts;
   int64_t left = kVocabularyTokens;
@@ -188,8 +182,6 @@ struct FileHeader {
   int64_t train = 0, valid = 0, test = 0;
 };
 static_assert(sizeof(FileHeader) == 56);
-
-constexpr size_t kDigestChars = 64;
 
 template <typename Stored, typename T>
 void Append(const std::vector<T>& values, std::string* file) {
@@ -256,18 +248,16 @@ std::string StreamsFile(const Streams& streams) {
   }
   Append<uint32_t>(streams.valid_bytes, &file);
   Append<uint32_t>(streams.test_bytes, &file);
-  return file + Sha256Hex(file);
+  return file;
 }
 
 std::optional<Streams> ParseStreams(std::string_view file, const StreamLimits& limits) {
   FileHeader header;
-  if (file.size() < sizeof header + kDigestChars) return std::nullopt;
+  if (file.size() < sizeof header) return std::nullopt;
   std::memcpy(&header, file.data(), sizeof header);
   if (std::memcmp(header.magic, FileHeader().magic, sizeof header.magic) != 0) return std::nullopt;
-  std::string_view rest = file.substr(0, file.size() - kDigestChars);
-  if (Sha256Hex(rest) != file.substr(rest.size())) return std::nullopt;
-  // The digest holds, so the header's numbers are those that StreamsFile wrote.
-  rest.remove_prefix(sizeof header);
+  // The file's seal holds, so the header's numbers are those that StreamsFile wrote.
+  std::string_view rest = file.substr(sizeof header);
   Streams streams;
   streams.eod = header.eod;
   streams.types.reserve(header.types);

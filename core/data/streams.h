@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "core/data/corpus.h"
 #include "core/data/split.h"
+#include "core/data/subword.h"
 
 namespace saffron {
 
@@ -41,14 +42,17 @@ Streams EncodeWords(const Documents& documents, const Split& split);
 // Bytes: ids 0..255 are the bytes, 256 is <eod>. Only what `limits` asks for is made.
 Streams EncodeBytes(const Documents& documents, const Split& split, const StreamLimits& limits);
 
+// Pieces of a trained model, chunk by chunk.
+Streams EncodeSubwords(const Documents& documents, const Split& split, const Subwords& subwords);
+
 // The text (of training documents in their shuffled order) behind the first kVocabularyTokens word
 // tokens of training; the last document may be cut.
 std::vector<std::string_view> VocabularyText(const Documents& documents, const Split& split);
 
-// Format of a stream file, in the machine's (little-endian) order: header, types (u32 length and
-// bytes each), train, valid, test ids of 2 bytes (4 when N > 65536), valid and test byte counts of
-// 4, then the SHA-256 of all before in hex. ParseStreams returns nothing when the file is damaged
-// or of another format; streams are cut at `limits`.
+// The content of a stream file (to be sealed, files.h), in the machine's little-endian order:
+// header, types (u32 length and bytes each), train, valid, test ids of 2 bytes (4 when N > 65536),
+// valid and test byte counts of 4. ParseStreams returns nothing for another format; streams are cut
+// at `limits`.
 std::string StreamsFile(const Streams& streams);
 std::optional<Streams> ParseStreams(std::string_view file, const StreamLimits& limits);
 

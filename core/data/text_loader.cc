@@ -13,6 +13,7 @@
 #include "core/data/files.h"
 #include "core/data/split.h"
 #include "core/data/streams.h"
+#include "core/data/subword.h"
 
 namespace saffron {
 namespace {
@@ -27,11 +28,11 @@ int64_t BytesBehindTargets(const std::vector<uint32_t>& bytes) {
 }
 
 std::shared_ptr<const TextDataset> MakeTextDataset(const CorpusInfo& info,
-                                                   const std::string& tokenizer, int vocab_wanted,
+                                                   const std::string& tokenizer, int vocab,
                                                    Streams streams) {
   auto data = std::make_shared<TextDataset>();
   data->fingerprint = info.fingerprint;
-  data->vocab = static_cast<int>(std::min<int64_t>(vocab_wanted, streams.types.size()));
+  data->vocab = vocab;
   data->stream_key = Sha256Hex(absl::StrCat("streams ", kEncodingVersion, "\n", info.fingerprint,
                                             "\n", tokenizer, "\n", data->vocab));
   for (auto* ids : {&streams.train, &streams.valid, &streams.test}) {
@@ -48,9 +49,8 @@ std::shared_ptr<const TextDataset> MakeTextDataset(const CorpusInfo& info,
   return data;
 }
 
-// The file of a corpus's encoding, or nothing when it is missing or damaged.
 std::optional<Streams> CachedStreams(const std::string& path, const StreamLimits& limits) {
-  const auto file = ReadWholeFile(path);
+  const auto file = ReadSealedFile(path);
   if (!file.ok()) return std::nullopt;
   return ParseStreams(*file, limits);
 }
@@ -84,8 +84,41 @@ absl::StatusOr<Streams> CachedOrEncoded(const std::string& folder, const std::st
     if (auto cached = CachedStreams(path, limits)) return *std::move(cached);
   }
   ASSIGN_OR_RETURN(Streams streams, encode());
-  if (lock) WriteFileDurably(path, {StreamsFile(streams)}).IgnoreError();
+  if (lock) WriteSealedFile(path, StreamsFile(streams)).IgnoreError();
   return Cut(std::move(streams), limits);
+}
+
+// The serialised model of `request` from the file `path`, else trained and stored there.
+absl::StatusOr<std::string> SubwordModel(const std::string& path, const Documents& documents,
+                                         const Split& split, const TextRequest& request) {
+  if (auto cached = ReadSealedFile(path); cached.ok()) return cached;
+  const auto kind = request.tokenizer == "bpe" ? SubwordKind::kBpe : SubwordKind::kUnigram;
+  std::string model;
+  int vocab_min = 0;
+  const std::string error =
+      TrainSubwords(kind, request.vocab, VocabularyText(documents, split), &model, &vocab_min);
+  if (vocab_min > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "data.vocab: want at least ", vocab_min, " for data.tokenizer ", request.tokenizer,
+        " on corpus \"", request.corpus, "\", a piece for each character; got ", request.vocab));
+  }
+  if (!error.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("data.tokenizer ", request.tokenizer,
+                                                   ": cannot be trained on corpus \"",
+                                                   request.corpus, "\": ", error));
+  }
+  WriteSealedFile(path, model).IgnoreError();
+  return model;
+}
+
+absl::StatusOr<Streams> EncodeWithModel(const std::string& model_path, const Documents& documents,
+                                        const Split& split, const TextRequest& request) {
+  ASSIGN_OR_RETURN(const std::string model, SubwordModel(model_path, documents, split, request));
+  Subwords subwords;
+  if (const std::string error = subwords.Load(model); !error.empty()) {
+    return absl::InternalError(absl::StrCat(model_path, ": cannot load: ", error));
+  }
+  return EncodeSubwords(documents, split, subwords);
 }
 
 }  // namespace
@@ -124,21 +157,24 @@ absl::StatusOr<std::shared_ptr<const TextDataset>> LoadText(const std::string& f
                                                             const TextRequest& request) {
   const Split split = SplitDocuments(manifest.info.documents);
   const StreamLimits limits = {.train = request.train_tokens, .eval = request.eval_tokens};
-  Streams streams;
-  int vocab = request.vocab;
-  if (request.tokenizer == "byte") {
+  const bool by_word = request.tokenizer == "word";
+  // One encoding by word serves every vocabulary.
+  const std::string key =
+      absl::StrCat(by_word ? "word" : absl::StrCat(request.tokenizer, "-", request.vocab), "-v",
+                   kEncodingVersion, "-", manifest.info.fingerprint.substr(0, 16));
+  const auto encode = [&]() -> absl::StatusOr<Streams> {
     ASSIGN_OR_RETURN(const Documents documents, Documents::Open(folder, manifest));
-    streams = EncodeBytes(documents, split, limits);
-    vocab = static_cast<int>(streams.types.size());
-  } else {
-    const std::string key = absl::StrCat(request.tokenizer, "-", kEncodingVersion, "-",
-                                         manifest.info.fingerprint.substr(0, 16));
-    ASSIGN_OR_RETURN(
-        streams, CachedOrEncoded(folder, key, limits, [&]() -> absl::StatusOr<Streams> {
-          ASSIGN_OR_RETURN(const Documents documents, Documents::Open(folder, manifest));
-          return EncodeWords(documents, split);
-        }));
-  }
+    if (request.tokenizer == "byte") return EncodeBytes(documents, split, limits);
+    if (by_word) return EncodeWords(documents, split);
+    return EncodeWithModel(absl::StrCat(folder, "/cache/", key, ".model"), documents, split,
+                           request);
+  };
+  // Bytes need no cache: the documents are as near.
+  ASSIGN_OR_RETURN(Streams streams, request.tokenizer == "byte"
+                                        ? encode()
+                                        : CachedOrEncoded(folder, key, limits, encode));
+  const auto types = static_cast<int>(streams.types.size());
+  const int vocab = by_word ? std::min(request.vocab, types) : types;
   RETURN_IF_ERROR(CheckEnoughToEvaluate(request.corpus, "validation", streams.valid.size()));
   RETURN_IF_ERROR(CheckEnoughToEvaluate(request.corpus, "test", streams.test.size()));
   return MakeTextDataset(manifest.info, request.tokenizer, vocab, std::move(streams));
