@@ -1,0 +1,173 @@
+#pragma once
+// What can happen to the scheduler, and what it decides. Both are plain data: an event is what the
+// world did, an effect is what the store must record and whom to tell.
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coordinator/scheduler/ids.h"
+#include "coordinator/scheduler/outcome.h"
+
+namespace saffron {
+
+// ---- Events ----------------------------------------------------------------------------------
+
+// A worker process introduced itself, or did so again. Attempts that it holds stay its own.
+struct WorkerJoined {
+  WorkerId worker;
+  int slots = 1;
+};
+
+// What a worker says about one of its attempts that ended.
+struct AttemptReport {
+  AttemptId attempt;
+  Outcome outcome = Outcome::kSucceeded;
+  FailureClass failure = FailureClass::kError;  // meaningful iff outcome is kFailed
+  std::string message = {};
+};
+
+// A worker says all that it has in hand. Requires HasWorker(worker).
+struct WorkerSynced {
+  WorkerId worker;
+  std::vector<AttemptId> running = {};
+  std::vector<AttemptReport> finished = {};
+  int want = 0;  // how many more attempts it would take
+  bool draining = false;
+};
+
+// A worker whose call was held open may have work now. Requires HasWorker(worker).
+struct WorkerWaiting {
+  WorkerId worker;
+  int want = 0;
+};
+
+// A trial as a roadmap sees it. Order of work: replicate, baseline before others, long before
+// short, position.
+struct WantedTrial {
+  TrialId trial;
+  int replicate = 0;  // 0 for the variant's first seed, 1 for the second, ...
+  bool baseline = false;
+  int64_t position = 0;     // of the variant in the roadmap
+  double cost_seconds = 0;  // estimated, on one core
+};
+
+struct RoadmapPolicy {
+  RetryBudgets retry;
+  // What has not started by then is cancelled.
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+// The roadmap now consists of exactly these trials. Trials not heard of before are queued, as are
+// those that ended without a result and are new to the roadmap. A trial that no roadmap wants any
+// more is cancelled if it has not started.
+struct RoadmapChanged {
+  RoadmapId roadmap;
+  RoadmapPolicy policy = {};
+  std::vector<WantedTrial> trials = {};
+};
+
+// Cancels trials of the roadmap, all of them when `trials` is not set. A trial that another roadmap
+// wants goes on for that one.
+struct CancelRequested {
+  RoadmapId roadmap;
+  std::optional<std::vector<TrialId>> trials = {};
+  std::string reason = {};
+};
+
+// Queues the roadmap's cancelled and failed trials again, with fresh budgets and without a
+// deadline.
+struct ResumeRequested {
+  RoadmapId roadmap;
+  std::optional<std::vector<TrialId>> trials = {};
+  std::string reason = {};
+};
+
+// Time has passed: leases expire, trials that were backing off become ready, deadlines strike.
+struct Tick {};
+
+// The coordinator itself could not listen for a while: every worker gets a whole lease again.
+struct Stalled {};
+
+using Event = std::variant<WorkerJoined, WorkerSynced, WorkerWaiting, RoadmapChanged,
+                           CancelRequested, ResumeRequested, Tick, Stalled>;
+
+// ---- Effects, in the order they happened -----------------------------------------------------
+
+// A new attempt: record it, then tell the worker.
+struct AttemptAssigned {
+  AttemptId attempt;
+  WorkerId worker;
+  RoadmapId roadmap;  // in whose turn
+};
+// An earlier assignment never reached its worker: tell it again. Nothing to record.
+struct AttemptRepeated {
+  AttemptId attempt;
+  WorkerId worker;
+  RoadmapId roadmap;
+};
+// A worker that was taken to be lost came back with the attempt still running: it is not lost.
+struct AttemptRecovered {
+  AttemptId attempt;
+  WorkerId worker;
+};
+// An attempt is over. `failure` is set iff outcome is kFailed.
+struct AttemptEnded {
+  AttemptId attempt;
+  Outcome outcome;
+  std::optional<FailureClass> failure;
+  std::string message;
+  // The attempt had been written off before (its record is already ended): its result came late,
+  // but it was the first.
+  bool late = false;
+};
+// The trial waits for another attempt, not before `ready_at`.
+struct TrialQueued {
+  TrialId trial;
+  absl::Time ready_at;
+  std::string reason;
+  // Attempts so far no longer count against the budgets.
+  bool fresh_budgets = false;
+};
+// The trial has its outcome.
+struct TrialEnded {
+  TrialId trial;
+  Outcome outcome;
+  std::optional<FailureClass> failure;
+  std::string message;
+};
+// The worker should drop the attempt.
+struct AttemptAbandoned {
+  AttemptId attempt;
+  WorkerId worker;
+};
+// The worker may forget its report. Refused: the trial had its result, or was cancelled, or the
+// attempt was another's.
+struct ReportAcknowledged {
+  AttemptId attempt;
+  WorkerId worker;
+  bool accepted;
+};
+// Silent for a whole lease (or drained and silent, which is no loss), and forgotten.
+struct WorkerLeft {
+  WorkerId worker;
+  bool drained;
+};
+// The roadmap gave the trial up, or took it up again.
+struct WantChanged {
+  RoadmapId roadmap;
+  TrialId trial;
+  bool wanted;
+};
+struct DeadlineLifted {
+  RoadmapId roadmap;
+};
+
+using Effect = std::variant<AttemptAssigned, AttemptRepeated, AttemptRecovered, AttemptEnded,
+                            TrialQueued, TrialEnded, AttemptAbandoned, ReportAcknowledged,
+                            WorkerLeft, WantChanged, DeadlineLifted>;
+using Effects = std::vector<Effect>;
+
+}  // namespace saffron

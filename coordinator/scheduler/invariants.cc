@@ -1,0 +1,267 @@
+#include "coordinator/scheduler/invariants.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+namespace saffron {
+
+// Recomputes every index of a scheduler from its trials alone.
+class SchedulerInspector {
+ public:
+  explicit SchedulerInspector(const Scheduler& scheduler) : s_(scheduler) {}
+
+  std::vector<std::string> Run() {
+    for (const auto& [id, roadmap] : s_.roadmaps_) counts_[id];
+    for (const auto& [id, trial] : s_.trials_) Visit(id, trial);
+    CheckWorkers();
+    CheckRoadmaps();
+    Require(backing_off_ == s_.backing_off_, "the back-off index differs from the trials");
+    return std::move(violations_);
+  }
+
+ private:
+  void Require(bool holds, const std::string& what) {
+    if (!holds) violations_.push_back(what);
+  }
+
+  void Visit(TrialId id, const Scheduler::Trial& trial) {
+    const std::string name = absl::StrCat("trial ", id.value);
+    bool active = false;
+    for (const Scheduler::Want& want : trial.wants) {
+      active = active || want.active;
+      Require(s_.roadmaps_.at(want.roadmap).trials.count(id) == 1,
+              absl::StrCat(name, " is wanted by a roadmap that does not list it"));
+      Count(want, trial);
+    }
+    int failures = 0;
+    for (int n : trial.failures) {
+      failures += n;
+      Require(n >= 0, absl::StrCat(name, " has a negative count of failures"));
+    }
+    Require(failures <= trial.attempts, absl::StrCat(name, " failed more often than it was tried"));
+    if (const Queued* queued = std::get_if<Queued>(&trial.state)) {
+      Require(active, absl::StrCat(name, " is queued though nobody wants it"));
+      if (queued->ready_at != absl::InfinitePast()) {
+        backing_off_.insert({queued->ready_at, id});
+      } else {
+        for (const Scheduler::Want& want : trial.wants) ready_ += want.active;
+      }
+    } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
+      Require(trial.attempts >= 1, absl::StrCat(name, " is leased without an attempt"));
+      Require(s_.HasWorker(leased->worker), absl::StrCat(name, " is leased to nobody"));
+      held_[leased->worker].insert(id);
+      load_[leased->worker] += trial.cost_seconds;
+      ++in_turn_[leased->roadmap];
+    }
+  }
+
+  void Count(const Scheduler::Want& want, const Scheduler::Trial& trial) {
+    Scheduler::RoadmapCounts& c = counts_[want.roadmap];
+    ++c.total;
+    c.cost_total += trial.cost_seconds;
+    if (const Ended* ended = std::get_if<Ended>(&trial.state)) {
+      ++c.ended[static_cast<int>(ended->outcome)];
+      c.cost_done += trial.cost_seconds;
+    } else if (!want.active) {
+      ++c.ended[static_cast<int>(Outcome::kCancelled)];
+    } else if (std::holds_alternative<Leased>(trial.state)) {
+      ++c.leased;
+    } else {
+      ++c.queued;
+    }
+  }
+
+  void CheckWorkers() {
+    int slots = 0;
+    for (const auto& [id, worker] : s_.workers_) {
+      slots += worker.slots;
+      Require(held_[id] == worker.held,
+              absl::StrCat("worker ", id.value, " holds other trials than are leased to it"));
+      Require(std::abs(load_[id] - worker.load_seconds) < 1e-6 * (1 + load_[id]),
+              absl::StrCat("worker ", id.value, " has another load than its trials"));
+      Require(s_.expiries_.count({worker.expires, id}) == 1,
+              absl::StrCat("worker ", id.value, "'s lease is not timed"));
+    }
+    Require(s_.expiries_.size() == s_.workers_.size(), "a lease is timed for a forgotten worker");
+    Require(slots == s_.slots_, "the slots do not add up");
+  }
+
+  void CheckRoadmaps() {
+    for (const auto& [id, roadmap] : s_.roadmaps_) {
+      const Scheduler::RoadmapCounts &is = roadmap.counts, &want = counts_[id];
+      Require(is.total == want.total && is.queued == want.queued && is.leased == want.leased &&
+                  is.ended == want.ended &&
+                  std::abs(is.cost_done - want.cost_done) < 1e-6 * (1 + want.cost_total) &&
+                  std::abs(is.cost_total - want.cost_total) < 1e-6 * (1 + want.cost_total),
+              absl::StrCat("the counts of roadmap ", id.value, " are not those of its trials"));
+      Require(in_turn_[id] == roadmap.leased_in_turn,
+              absl::StrCat("roadmap ", id.value, " is charged for other leases than it has"));
+    }
+    Require(ready_ == s_.queue_.size(), "the work queue holds other trials than are ready");
+  }
+
+  const Scheduler& s_;
+  std::vector<std::string> violations_;
+  std::map<RoadmapId, Scheduler::RoadmapCounts> counts_;
+  std::map<RoadmapId, int64_t> in_turn_;
+  std::map<WorkerId, std::set<TrialId>> held_;
+  std::map<WorkerId, double> load_;
+  std::set<std::pair<absl::Time, TrialId>> backing_off_;
+  size_t ready_ = 0;
+};
+
+std::vector<std::string> FindViolations(const Scheduler& scheduler) {
+  return SchedulerInspector(scheduler).Run();
+}
+
+EffectLedger::EffectLedger(const Scheduler::Snapshot& snapshot) {
+  for (const Scheduler::Snapshot::Trial& t : snapshot.trials) {
+    Trial& trial = trials_[t.id];
+    trial.attempts.resize(t.attempts, Attempt{WorkerId{}, Outcome::kFailed});
+    if (const Leased* leased = std::get_if<Leased>(&t.state)) {
+      trial.state = Trial::State::kLeased;
+      trial.attempts.back() = Attempt{leased->worker};
+    } else if (const Ended* ended = std::get_if<Ended>(&t.state)) {
+      trial.state = Trial::State::kEnded;
+      trial.outcome = ended->outcome;
+    }
+  }
+}
+
+bool EffectLedger::Require(bool holds, TrialId trial, const std::string& rule) {
+  if (!holds) violations_.push_back(absl::StrCat("trial ", trial.value, ": ", rule));
+  return holds;
+}
+
+EffectLedger::Attempt* EffectLedger::Find(AttemptId attempt) {
+  auto it = trials_.find(attempt.trial);
+  const bool known = it != trials_.end() && attempt.number >= 1 &&
+                     attempt.number <= static_cast<int>(it->second.attempts.size());
+  if (!Require(known, attempt.trial, "an effect names an attempt that was never made"))
+    return nullptr;
+  return &it->second.attempts[attempt.number - 1];
+}
+
+void EffectLedger::Record(const Effects& effects) {
+  for (const Effect& effect : effects) std::visit([&](const auto& e) { On(e); }, effect);
+  for (const auto& [id, trial] : trials_) {
+    const auto open = std::count_if(trial.attempts.begin(), trial.attempts.end(),
+                                    [](const Attempt& a) { return !a.outcome; });
+    Require(open == (trial.state == Trial::State::kLeased ? 1 : 0), id,
+            "an open attempt stands for a lease, and only for one");
+  }
+}
+
+void EffectLedger::On(const AttemptAssigned& effect) {
+  Trial& trial = trials_[effect.attempt.trial];
+  Require(trial.state == Trial::State::kQueued, effect.attempt.trial,
+          "only a queued trial is leased");
+  Require(effect.attempt.number == static_cast<int>(trial.attempts.size()) + 1,
+          effect.attempt.trial, "attempt numbers run 1, 2, ...");
+  trial.attempts.push_back({effect.worker});
+  trial.state = Trial::State::kLeased;
+}
+
+void EffectLedger::On(const AttemptRepeated& effect) {
+  const Attempt* attempt = Find(effect.attempt);
+  if (attempt == nullptr) return;
+  Require(!attempt->outcome && attempt->worker == effect.worker, effect.attempt.trial,
+          "only an open attempt is told again, and to its own worker");
+}
+
+void EffectLedger::On(const AttemptRecovered& effect) {
+  Attempt* attempt = Find(effect.attempt);
+  if (attempt == nullptr) return;
+  Trial& trial = trials_[effect.attempt.trial];
+  Require(trial.state == Trial::State::kQueued && attempt == &trial.attempts.back() &&
+              attempt->lost && attempt->worker == effect.worker,
+          effect.attempt.trial, "only the newest attempt, lost with its worker, is recovered");
+  *attempt = {effect.worker};
+  trial.state = Trial::State::kLeased;
+}
+
+void EffectLedger::On(const AttemptEnded& effect) {
+  Attempt* attempt = Find(effect.attempt);
+  if (attempt == nullptr) return;
+  const TrialId id = effect.attempt.trial;
+  Trial& trial = trials_[id];
+  Require(effect.failure.has_value() == (effect.outcome == Outcome::kFailed), id,
+          "a failed attempt, and no other, has a class");
+  if (effect.late) {
+    Require(attempt->outcome && !IsResult(*attempt->outcome) && IsResult(effect.outcome), id,
+            "what comes late is the first result of an attempt written off");
+  } else {
+    Require(!attempt->outcome, id, "an attempt ends once");
+    if (trial.state == Trial::State::kLeased && attempt == &trial.attempts.back()) {
+      trial.state = Trial::State::kQueued;  // until an effect says otherwise
+    }
+  }
+  attempt->outcome = effect.outcome;
+  attempt->lost = effect.failure == FailureClass::kWorkerLost;
+}
+
+void EffectLedger::On(const TrialQueued& effect) {
+  Trial& trial = trials_[effect.trial];
+  Require(trial.state != Trial::State::kEnded || effect.fresh_budgets, effect.trial,
+          "an ended trial is queued again only with fresh budgets");
+  Require(trial.state != Trial::State::kEnded || !IsResult(trial.outcome), effect.trial,
+          "a trial with a result is never queued again");
+  trial.state = Trial::State::kQueued;
+}
+
+void EffectLedger::On(const TrialEnded& effect) {
+  Trial& trial = trials_[effect.trial];
+  Require(trial.state != Trial::State::kEnded ||
+              (trial.outcome == Outcome::kFailed && IsResult(effect.outcome)),
+          effect.trial, "a trial ends once, but that a failed one may still get its result");
+  Require(effect.failure.has_value() == (effect.outcome == Outcome::kFailed), effect.trial,
+          "a failed trial, and no other, has a class");
+  const auto results =
+      std::count_if(trial.attempts.begin(), trial.attempts.end(),
+                    [](const Attempt& a) { return a.outcome && IsResult(*a.outcome); });
+  Require(results == (IsResult(effect.outcome) ? 1 : 0), effect.trial,
+          "a result is that of exactly one attempt");
+  trial.state = Trial::State::kEnded;
+  trial.outcome = effect.outcome;
+}
+
+void EffectLedger::On(const AttemptAbandoned& effect) {
+  // A worker may name anything; what it should drop must not be open in its own name.
+  auto it = trials_.find(effect.attempt.trial);
+  if (it == trials_.end() || effect.attempt.number < 1 ||
+      effect.attempt.number > static_cast<int>(it->second.attempts.size())) {
+    return;
+  }
+  const Attempt& attempt = it->second.attempts[effect.attempt.number - 1];
+  Require(attempt.outcome || attempt.worker != effect.worker || it->second.attempts.empty(),
+          effect.attempt.trial, "a worker is not told to drop an attempt that is its own");
+}
+
+void EffectLedger::On(const WorkerLeft& effect) {
+  for (const auto& [id, trial] : trials_) {
+    for (const Attempt& attempt : trial.attempts) {
+      Require(attempt.outcome || attempt.worker != effect.worker, id,
+              "a worker that left holds nothing");
+    }
+  }
+}
+
+void EffectLedger::Compare(const Scheduler& scheduler) {
+  for (const auto& [id, trial] : trials_) {
+    const Scheduler::Trial* other = scheduler.FindTrial(id);
+    if (!Require(other != nullptr, id, "the scheduler forgot it")) continue;
+    Require(other->attempts == static_cast<int>(trial.attempts.size()), id,
+            "the scheduler counts other attempts than were recorded");
+    const std::string_view recorded = trial.state == Trial::State::kQueued ? "queued"
+                                      : trial.state == Trial::State::kLeased
+                                          ? "leased"
+                                          : OutcomeName(trial.outcome);
+    Require(recorded == TrialStateName(other->state), id,
+            absl::StrCat("the scheduler says ", std::string(TrialStateName(other->state)),
+                         ", the record says ", std::string(recorded)));
+  }
+}
+
+}  // namespace saffron

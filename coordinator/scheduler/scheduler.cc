@@ -1,0 +1,566 @@
+#include "coordinator/scheduler/scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+
+namespace saffron {
+namespace {
+
+const Scheduler::Want* FindWant(const Scheduler::Trial& trial, RoadmapId roadmap) {
+  for (const Scheduler::Want& want : trial.wants) {
+    if (want.roadmap == roadmap) return &want;
+  }
+  return nullptr;
+}
+Scheduler::Want* FindWant(Scheduler::Trial& trial, RoadmapId roadmap) {
+  return const_cast<Scheduler::Want*>(FindWant(std::as_const(trial), roadmap));
+}
+
+bool EndedWithoutResult(const TrialState& state) {
+  const Ended* ended = std::get_if<Ended>(&state);
+  return ended != nullptr && !IsResult(ended->outcome);
+}
+
+// Where the trial stands in the count of a roadmap that wants it, or gave it up.
+int64_t* CounterOf(Scheduler::RoadmapCounts& counts, const Scheduler::Trial& trial, bool active) {
+  if (const Ended* ended = std::get_if<Ended>(&trial.state)) {
+    return &counts.ended[static_cast<int>(ended->outcome)];
+  }
+  if (!active) return &counts.ended[static_cast<int>(Outcome::kCancelled)];
+  return std::holds_alternative<Leased>(trial.state) ? &counts.leased : &counts.queued;
+}
+
+WorkOrder OrderOf(TrialId id, const Scheduler::Trial& trial, const Scheduler::Want& want) {
+  return {.replicate = want.replicate,
+          .not_baseline = !want.baseline,
+          .minus_cost = -static_cast<float>(trial.cost_seconds),
+          .position = want.position,
+          .trial = id};
+}
+
+}  // namespace
+
+std::string_view TrialStateName(const TrialState& state) {
+  if (std::holds_alternative<Queued>(state)) return "queued";
+  if (std::holds_alternative<Leased>(state)) return "leased";
+  return OutcomeName(std::get<Ended>(state).outcome);
+}
+
+Scheduler::Scheduler(const Options& options) : options_(options) {}
+
+Scheduler::Scheduler(const Options& options, const Snapshot& snapshot, absl::Time now)
+    : options_(options) {
+  trials_.reserve(snapshot.trials.size());
+  for (const Snapshot::Trial& t : snapshot.trials) {
+    trials_[t.id] = {t.state, t.attempts, t.failures, t.cost_seconds, {}};
+    if (const Leased* leased = std::get_if<Leased>(&t.state)) {
+      if (!HasWorker(leased->worker))
+        Renew(leased->worker, workers_[leased->worker], now + options_.lease);
+    }
+  }
+  for (const Snapshot::Roadmap& r : snapshot.roadmaps) {
+    Roadmap& roadmap = roadmaps_[r.id];
+    roadmap.policy = r.policy;
+    if (r.policy.deadline != absl::InfiniteFuture()) deadlines_.insert({r.policy.deadline, r.id});
+    for (const WantedTrial& w : r.trials) {
+      trials_.at(w.trial).wants.push_back({r.id, w.replicate, w.baseline, true, w.position});
+      roadmap.trials.insert(roadmap.trials.end(), w.trial);
+    }
+    for (TrialId given_up : r.given_up) FindWant(trials_.at(given_up), r.id)->active = false;
+  }
+  for (const Snapshot::Trial& t : snapshot.trials) Link(t.id, trials_.at(t.id));
+}
+
+Effects Scheduler::Apply(const Event& event, absl::Time now) {
+  effects_.clear();
+  std::visit([&](const auto& e) { On(e, now); }, event);
+  return std::move(effects_);
+}
+
+absl::Time Scheduler::NextDeadline() const {
+  absl::Time next = absl::InfiniteFuture();
+  if (!backing_off_.empty()) next = std::min(next, backing_off_.begin()->first);
+  if (!expiries_.empty()) next = std::min(next, expiries_.begin()->first);
+  if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
+  return next;
+}
+
+const Scheduler::RoadmapCounts* Scheduler::Counts(RoadmapId roadmap) const {
+  auto it = roadmaps_.find(roadmap);
+  return it == roadmaps_.end() ? nullptr : &it->second.counts;
+}
+
+const Scheduler::Trial* Scheduler::FindTrial(TrialId trial) const {
+  auto it = trials_.find(trial);
+  return it == trials_.end() ? nullptr : &it->second;
+}
+
+Scheduler::Fleet Scheduler::fleet() const {
+  Fleet fleet;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.slots > 0) ++fleet.workers;
+    fleet.slots += worker.slots;
+    fleet.leased += static_cast<int>(worker.held.size());
+  }
+  return fleet;
+}
+
+int64_t Scheduler::CountAhead(TrialId id) const {
+  const Trial* trial = FindTrial(id);
+  if (trial == nullptr) return 0;
+  for (const Want& want : trial->wants) {
+    if (want.active) return queue_.CountBefore(want.roadmap, OrderOf(id, *trial, want));
+  }
+  return 0;
+}
+
+// ---- Workers -----------------------------------------------------------------------------------
+
+void Scheduler::On(const WorkerJoined& event, absl::Time now) {
+  Worker& worker = workers_[event.worker];
+  slots_ += event.slots - worker.slots;
+  worker.slots = event.slots;
+  worker.drained = false;
+  Renew(event.worker, worker, now + options_.lease);
+}
+
+void Scheduler::On(const WorkerSynced& event, absl::Time now) {
+  CHECK(HasWorker(event.worker)) << "worker " << event.worker.value;
+  Renew(event.worker, workers_.at(event.worker), now + options_.lease);
+  std::set<TrialId> named;
+  std::set<AttemptId> finished;
+  for (const AttemptReport& report : event.finished) {
+    TakeReport(event.worker, report, now);
+    named.insert(report.attempt.trial);
+    finished.insert(report.attempt);
+  }
+  for (AttemptId attempt : event.running) {
+    if (finished.count(attempt) > 0) continue;
+    TakeRunning(event.worker, attempt);
+    named.insert(attempt.trial);
+  }
+  const int want = RepeatUnseen(event.worker, named, event.draining ? 0 : event.want, now);
+  Assign(event.worker, want);
+  Worker& worker = workers_.at(event.worker);
+  worker.drained = event.draining && worker.held.empty();
+}
+
+void Scheduler::On(const WorkerWaiting& event, absl::Time now) {
+  CHECK(HasWorker(event.worker)) << "worker " << event.worker.value;
+  Renew(event.worker, workers_.at(event.worker), now + options_.lease);
+  Assign(event.worker, event.want);
+}
+
+void Scheduler::TakeReport(WorkerId worker, const AttemptReport& report, absl::Time now) {
+  const auto acknowledge = [&](bool accepted) {
+    effects_.push_back(ReportAcknowledged{report.attempt, worker, accepted});
+  };
+  const Trial* trial = FindTrial(report.attempt.trial);
+  const int32_t number = report.attempt.number;
+  if (trial == nullptr || number < 1 || number > trial->attempts) return acknowledge(false);
+  if (const Ended* ended = std::get_if<Ended>(&trial->state)) {
+    // A trial that was given up for lack of a result takes the first one that turns up after all.
+    if (ended->outcome != Outcome::kFailed || !IsResult(report.outcome)) return acknowledge(false);
+  }
+  if (IsResult(report.outcome)) {
+    AcceptResult(worker, report);
+    return acknowledge(true);
+  }
+  const Leased* leased = std::get_if<Leased>(&trial->state);
+  if (leased == nullptr || leased->worker != worker || number != trial->attempts) {
+    return acknowledge(false);
+  }
+  // A worker that stops a trial on its own hands it back.
+  const FailureClass failure =
+      report.outcome == Outcome::kCancelled ? FailureClass::kPreempted : report.failure;
+  FailAttempt(report.attempt.trial, failure, report.message, now);
+  acknowledge(true);
+}
+
+void Scheduler::AcceptResult(WorkerId worker, const AttemptReport& report) {
+  const TrialId id = report.attempt.trial;
+  const Trial& trial = trials_.at(id);
+  bool late = true;
+  if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
+    const AttemptId current{id, trial.attempts};
+    late = report.attempt != current;
+    if (late) {
+      effects_.push_back(AttemptEnded{
+          current, Outcome::kCancelled, std::nullopt,
+          absl::StrCat("attempt ", report.attempt.number, " delivered its result first")});
+    }
+    if (late || leased->worker != worker)
+      effects_.push_back(AttemptAbandoned{current, leased->worker});
+  }
+  effects_.push_back(
+      AttemptEnded{report.attempt, report.outcome, std::nullopt, report.message, late});
+  effects_.push_back(TrialEnded{id, report.outcome, std::nullopt, report.message});
+  Alter(id, [&](Trial& t) { t.state = Ended{report.outcome}; });
+}
+
+void Scheduler::TakeRunning(WorkerId worker, AttemptId attempt) {
+  const Trial* trial = FindTrial(attempt.trial);
+  if (trial != nullptr && attempt.number == trial->attempts) {
+    const Leased* leased = std::get_if<Leased>(&trial->state);
+    if (leased != nullptr && leased->worker == worker) return;
+    const Queued* queued = std::get_if<Queued>(&trial->state);
+    if (queued != nullptr && queued->lost_by == worker) {
+      effects_.push_back(AttemptRecovered{attempt, worker});
+      Alter(attempt.trial, [&](Trial& t) {
+        auto want =
+            std::find_if(t.wants.begin(), t.wants.end(), [](const Want& w) { return w.active; });
+        CHECK(want != t.wants.end()) << "trial " << attempt.trial.value << " queued for nobody";
+        t.state = Leased{worker, want->roadmap};
+        --t.failures[static_cast<int>(FailureClass::kWorkerLost)];
+      });
+      return;
+    }
+  }
+  effects_.push_back(AttemptAbandoned{attempt, worker});
+}
+
+int Scheduler::RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int want,
+                            absl::Time now) {
+  std::vector<TrialId> unseen;
+  const std::set<TrialId>& held = workers_.at(worker).held;
+  std::set_difference(held.begin(), held.end(), named.begin(), named.end(),
+                      std::back_inserter(unseen));
+  for (TrialId id : unseen) {
+    const Trial& trial = trials_.at(id);
+    const AttemptId attempt{id, trial.attempts};
+    if (want > 0) {
+      --want;
+      effects_.push_back(AttemptRepeated{attempt, worker, std::get<Leased>(trial.state).roadmap});
+      continue;
+    }
+    // Never started, so it burns no budget.
+    effects_.push_back(
+        AttemptEnded{attempt, Outcome::kCancelled, std::nullopt, "it never reached its worker"});
+    QueueOrCancel(id, Queued{}, "its attempt never reached a worker", now);
+  }
+  return want;
+}
+
+void Scheduler::Assign(WorkerId worker_id, int want) {
+  Worker& worker = workers_.at(worker_id);
+  for (; want > 0; --want) {
+    const std::optional<WorkQueue::Pick> pick = queue_.Next();
+    if (!pick) return;
+    const double cost = trials_.at(pick->trial).cost_seconds;
+    if (static_cast<int>(worker.held.size()) >= worker.slots) {
+      const double most = absl::ToDoubleSeconds(options_.ahead) * worker.slots;
+      if (worker.load_seconds + cost > most || static_cast<int>(queue_.size()) <= slots_) return;
+    }
+    Alter(pick->trial, [&](Trial& t) {
+      ++t.attempts;
+      t.state = Leased{worker_id, pick->roadmap};
+      effects_.push_back(AttemptAssigned{{pick->trial, t.attempts}, worker_id, pick->roadmap});
+    });
+  }
+}
+
+void Scheduler::Renew(WorkerId id, Worker& worker, absl::Time expires) {
+  expiries_.erase({worker.expires, id});
+  worker.expires = expires;
+  expiries_.insert({expires, id});
+}
+
+void Scheduler::LoseWorker(WorkerId id, absl::Time now) {
+  Worker& worker = workers_.at(id);
+  const std::string message =
+      absl::StrCat("its worker was silent for ", absl::FormatDuration(options_.lease));
+  const std::vector<TrialId> held(worker.held.begin(), worker.held.end());
+  for (TrialId trial : held) FailAttempt(trial, FailureClass::kWorkerLost, message, now);
+  effects_.push_back(WorkerLeft{id, worker.drained});
+  expiries_.erase({worker.expires, id});
+  slots_ -= worker.slots;
+  workers_.erase(id);
+}
+
+void Scheduler::FailAttempt(TrialId id, FailureClass failure, const std::string& message,
+                            absl::Time now) {
+  const Trial& trial = trials_.at(id);
+  const WorkerId worker = std::get<Leased>(trial.state).worker;
+  const AttemptId attempt{id, trial.attempts};
+  effects_.push_back(AttemptEnded{attempt, Outcome::kFailed, failure, message});
+  const int failures = trial.failures[static_cast<int>(failure)] + 1;
+  const int budget = BudgetsOf(trial).Of(failure);
+  Alter(id, [&](Trial& t) { t.failures[static_cast<int>(failure)] = failures; });
+  if (budget >= 0 && failures > budget && IsWanted(trial, now)) {
+    effects_.push_back(TrialEnded{id, Outcome::kFailed, failure, message});
+    Alter(id, [&](Trial& t) { t.state = Ended{Outcome::kFailed}; });
+    return;
+  }
+  Queued queued;
+  const absl::Duration backoff = Backoff(failure, failures);
+  if (backoff > absl::ZeroDuration()) queued.ready_at = now + backoff;
+  if (failure == FailureClass::kWorkerLost) queued.lost_by = worker;
+  QueueOrCancel(id, queued,
+                absl::StrCat("attempt ", attempt.number, " failed (",
+                             std::string(FailureClassName(failure)), ")"),
+                now);
+}
+
+void Scheduler::QueueOrCancel(TrialId id, Queued state, const std::string& reason, absl::Time now) {
+  if (!IsWanted(trials_.at(id), now)) {
+    effects_.push_back(TrialEnded{id, Outcome::kCancelled, std::nullopt,
+                                  absl::StrCat(reason, ", and no roadmap wants another attempt")});
+    Alter(id, [](Trial& t) { t.state = Ended{Outcome::kCancelled}; });
+    return;
+  }
+  effects_.push_back(TrialQueued{id, state.ready_at, reason});
+  Alter(id, [&](Trial& t) { t.state = state; });
+}
+
+absl::Duration Scheduler::Backoff(FailureClass failure, int failures) const {
+  if (failure == FailureClass::kPreempted) return absl::ZeroDuration();
+  const int doublings = std::min(failures - 1, 30);
+  return std::min(options_.backoff * std::ldexp(1.0, doublings), options_.backoff_max);
+}
+
+// ---- Roadmaps ----------------------------------------------------------------------------------
+
+void Scheduler::On(const RoadmapChanged& event, absl::Time now) {
+  Roadmap& roadmap = roadmaps_[event.roadmap];
+  deadlines_.erase({roadmap.policy.deadline, event.roadmap});
+  roadmap.policy = event.policy;
+  if (event.policy.deadline != absl::InfiniteFuture()) {
+    deadlines_.insert({event.policy.deadline, event.roadmap});
+  }
+  const std::set<TrialId> before = std::move(roadmap.trials);
+  roadmap.trials.clear();
+  for (const WantedTrial& wanted : event.trials)
+    roadmap.trials.insert(roadmap.trials.end(), wanted.trial);
+  for (const WantedTrial& wanted : event.trials) Name(event.roadmap, wanted);
+  for (TrialId trial : before) {
+    if (roadmap.trials.count(trial) == 0) Unname(event.roadmap, trial);
+  }
+}
+
+void Scheduler::Name(RoadmapId roadmap, const WantedTrial& wanted) {
+  const Want want{roadmap, wanted.replicate, wanted.baseline, true, wanted.position};
+  auto [it, is_new] = trials_.try_emplace(wanted.trial);
+  if (is_new) {
+    it->second.cost_seconds = wanted.cost_seconds;
+    it->second.wants.push_back(want);
+    Link(wanted.trial, it->second);
+    effects_.push_back(TrialQueued{wanted.trial, absl::InfinitePast(), "submitted"});
+    return;
+  }
+  const bool named_before = FindWant(it->second, roadmap) != nullptr;
+  const bool again = !named_before && EndedWithoutResult(it->second.state);
+  Alter(wanted.trial, [&](Trial& t) {
+    if (Want* old = FindWant(t, roadmap)) {
+      const bool active = old->active;
+      *old = want;
+      old->active = active;
+    } else {
+      t.wants.push_back(want);
+    }
+    if (!again) return;
+    t.state = Queued{};
+    t.failures = {};
+  });
+  if (again) {
+    effects_.push_back(TrialQueued{wanted.trial, absl::InfinitePast(), "submitted again", true});
+  }
+}
+
+void Scheduler::Unname(RoadmapId roadmap, TrialId id) {
+  Alter(id, [&](Trial& t) {
+    t.wants.erase(FindWant(t, roadmap));
+    // A queued trial that nobody wants is cancelled here and now, so that it is in no queue
+    // between.
+    if (std::holds_alternative<Queued>(t.state) && !IsWanted(t, absl::InfinitePast())) {
+      t.state = Ended{Outcome::kCancelled};
+      effects_.push_back(TrialEnded{id, Outcome::kCancelled, std::nullopt,
+                                    "the roadmap's new revision no longer names it"});
+    }
+  });
+}
+
+void Scheduler::GiveUp(RoadmapId roadmap, TrialId id, const std::string& reason) {
+  Alter(id, [&](Trial& t) {
+    FindWant(t, roadmap)->active = false;
+    effects_.push_back(WantChanged{roadmap, id, false});
+    if (IsWanted(t, absl::InfinitePast())) return;
+    if (const Leased* leased = std::get_if<Leased>(&t.state)) {
+      const AttemptId attempt{id, t.attempts};
+      effects_.push_back(AttemptEnded{attempt, Outcome::kCancelled, std::nullopt, reason});
+      effects_.push_back(AttemptAbandoned{attempt, leased->worker});
+    }
+    effects_.push_back(TrialEnded{id, Outcome::kCancelled, std::nullopt, reason});
+    t.state = Ended{Outcome::kCancelled};
+  });
+}
+
+void Scheduler::On(const CancelRequested& event, absl::Time now) {
+  auto roadmap = roadmaps_.find(event.roadmap);
+  if (roadmap == roadmaps_.end()) return;
+  const auto cancel = [&](TrialId id) {
+    const Trial* trial = FindTrial(id);
+    if (trial == nullptr || std::holds_alternative<Ended>(trial->state)) return;
+    const Want* want = FindWant(*trial, event.roadmap);
+    if (want != nullptr && want->active) GiveUp(event.roadmap, id, event.reason);
+  };
+  if (event.trials) {
+    for (TrialId id : *event.trials) cancel(id);
+  } else {
+    for (TrialId id : roadmap->second.trials) cancel(id);
+  }
+}
+
+void Scheduler::On(const ResumeRequested& event, absl::Time now) {
+  auto roadmap = roadmaps_.find(event.roadmap);
+  if (roadmap == roadmaps_.end()) return;
+  bool any = false;
+  const auto resume = [&](TrialId id) {
+    auto it = trials_.find(id);
+    if (it == trials_.end()) return;
+    const Want* want = FindWant(it->second, event.roadmap);
+    if (want == nullptr) return;
+    const bool take_up = !want->active;
+    const bool again = EndedWithoutResult(it->second.state);
+    if (!take_up && !again) return;
+    any = true;
+    if (take_up) effects_.push_back(WantChanged{event.roadmap, id, true});
+    if (again) effects_.push_back(TrialQueued{id, absl::InfinitePast(), event.reason, true});
+    Alter(id, [&](Trial& t) {
+      FindWant(t, event.roadmap)->active = true;
+      if (!again) return;
+      t.state = Queued{};
+      t.failures = {};
+    });
+  };
+  if (event.trials) {
+    for (TrialId id : *event.trials) resume(id);
+  } else {
+    for (TrialId id : roadmap->second.trials) resume(id);
+  }
+  absl::Time& deadline = roadmap->second.policy.deadline;
+  if (any && deadline != absl::InfiniteFuture()) {
+    deadlines_.erase({deadline, event.roadmap});
+    deadline = absl::InfiniteFuture();
+    effects_.push_back(DeadlineLifted{event.roadmap});
+  }
+}
+
+void Scheduler::StrikeDeadline(RoadmapId id) {
+  for (TrialId trial_id : roadmaps_.at(id).trials) {
+    const Trial& trial = trials_.at(trial_id);
+    if (std::holds_alternative<Queued>(trial.state) && FindWant(trial, id)->active) {
+      GiveUp(id, trial_id, "it had not started when the roadmap's total_time ran out");
+    }
+  }
+}
+
+// ---- Time --------------------------------------------------------------------------------------
+
+void Scheduler::On(const Tick& event, absl::Time now) {
+  while (!expiries_.empty() && expiries_.begin()->first <= now) {
+    LoseWorker(expiries_.begin()->second, now);
+  }
+  while (!backing_off_.empty() && backing_off_.begin()->first <= now) {
+    Alter(backing_off_.begin()->second,
+          [](Trial& t) { std::get<Queued>(t.state).ready_at = absl::InfinitePast(); });
+  }
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const RoadmapId roadmap = deadlines_.begin()->second;
+    deadlines_.erase(deadlines_.begin());
+    StrikeDeadline(roadmap);
+  }
+}
+
+void Scheduler::On(const Stalled& event, absl::Time now) {
+  for (auto& [id, worker] : workers_) Renew(id, worker, now + options_.lease);
+}
+
+// ---- Bookkeeping -------------------------------------------------------------------------------
+
+template <typename Change>
+void Scheduler::Alter(TrialId id, const Change& change) {
+  Trial& trial = trials_.at(id);
+  Unlink(id, trial);
+  change(trial);
+  Link(id, trial);
+}
+
+void Scheduler::Link(TrialId id, Trial& trial) {
+  for (const Want& want : trial.wants) {
+    RoadmapCounts& counts = roadmaps_.at(want.roadmap).counts;
+    ++counts.total;
+    ++*CounterOf(counts, trial, want.active);
+    counts.cost_total += trial.cost_seconds;
+    if (std::holds_alternative<Ended>(trial.state)) counts.cost_done += trial.cost_seconds;
+  }
+  if (const Queued* queued = std::get_if<Queued>(&trial.state)) {
+    if (queued->ready_at != absl::InfinitePast()) {
+      backing_off_.insert({queued->ready_at, id});
+      return;
+    }
+    for (const Want& want : trial.wants) {
+      if (want.active) queue_.Add(want.roadmap, OrderOf(id, trial, want));
+    }
+  } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
+    Worker& worker = workers_.at(leased->worker);
+    worker.held.insert(id);
+    worker.load_seconds += trial.cost_seconds;
+    ChargeTurn(leased->roadmap, +1);
+  }
+}
+
+void Scheduler::Unlink(TrialId id, Trial& trial) {
+  for (const Want& want : trial.wants) {
+    RoadmapCounts& counts = roadmaps_.at(want.roadmap).counts;
+    --counts.total;
+    --*CounterOf(counts, trial, want.active);
+    counts.cost_total -= trial.cost_seconds;
+    if (std::holds_alternative<Ended>(trial.state)) counts.cost_done -= trial.cost_seconds;
+  }
+  if (const Queued* queued = std::get_if<Queued>(&trial.state)) {
+    if (queued->ready_at != absl::InfinitePast()) {
+      backing_off_.erase({queued->ready_at, id});
+      return;
+    }
+    for (const Want& want : trial.wants) {
+      if (want.active) queue_.Remove(want.roadmap, OrderOf(id, trial, want));
+    }
+  } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
+    Worker& worker = workers_.at(leased->worker);
+    worker.held.erase(id);
+    worker.load_seconds = worker.held.empty() ? 0 : worker.load_seconds - trial.cost_seconds;
+    ChargeTurn(leased->roadmap, -1);
+  }
+}
+
+void Scheduler::ChargeTurn(RoadmapId id, int delta) {
+  // A lease found at a restart may belong to a roadmap that has since dropped the trial.
+  auto roadmap = roadmaps_.find(id);
+  if (roadmap == roadmaps_.end()) return;
+  roadmap->second.leased_in_turn += delta;
+  queue_.SetLeased(id, roadmap->second.leased_in_turn);
+}
+
+bool Scheduler::IsWanted(const Trial& trial, absl::Time now) const {
+  return std::any_of(trial.wants.begin(), trial.wants.end(), [&](const Want& want) {
+    return want.active && now < roadmaps_.at(want.roadmap).policy.deadline;
+  });
+}
+
+RetryBudgets Scheduler::BudgetsOf(const Trial& trial) const {
+  RetryBudgets budgets;
+  budgets.max.fill(0);
+  for (const Want& want : trial.wants) {
+    const RetryBudgets& theirs = roadmaps_.at(want.roadmap).policy.retry;
+    for (int i = 0; i < kFailureClasses; ++i) {
+      if (budgets.max[i] < 0) continue;
+      budgets.max[i] = theirs.max[i] < 0 ? -1 : std::max(budgets.max[i], theirs.max[i]);
+    }
+  }
+  return budgets;
+}
+
+}  // namespace saffron

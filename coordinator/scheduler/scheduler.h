@@ -1,0 +1,208 @@
+#pragma once
+// Who runs what: the state machine at the centre of the coordinator. Pure: no clock, randomness,
+// threads, database or network; the same events at the same times give the same effects.
+//
+//            assign              first complete result
+//   Queued ------------> Leased ------------------------> succeeded | diverged | pruned
+//    ^  \ (backing off)    |
+//    |                     |
+//    +-- failure, budget --+------ budget spent --> failed
+//   Queued | Leased ------------- cancel ---------> cancelled
+//
+// A lease belongs to a worker, not to an attempt: a worker names everything it holds in each Sync,
+// so silence is the only thing that has to be timed. Attempts are fenced by their number: reports
+// of failure from any but the current attempt change nothing. A *complete result* of an older
+// attempt is accepted when it is the first (trials are deterministic: it is as good), and never
+// counts twice.
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
+#include "absl/time/time.h"
+#include "coordinator/scheduler/event.h"
+#include "coordinator/scheduler/ids.h"
+#include "coordinator/scheduler/outcome.h"
+#include "coordinator/scheduler/work_queue.h"
+
+namespace saffron {
+
+// Waiting for a worker, not before `ready_at` (InfinitePast: at once).
+struct Queued {
+  absl::Time ready_at = absl::InfinitePast();
+  // Whose attempt was written off last: should that worker come back with it still running, it may
+  // go on.
+  std::optional<WorkerId> lost_by = {};
+};
+// The current attempt is the trial's newest.
+struct Leased {
+  WorkerId worker;
+  RoadmapId roadmap;  // in whose turn
+};
+struct Ended {
+  Outcome outcome = Outcome::kSucceeded;
+};
+using TrialState = std::variant<Queued, Leased, Ended>;
+
+class Scheduler {
+ public:
+  struct Options {
+    absl::Duration lease = absl::Seconds(30);
+    // Retries wait `backoff`, doubled with each failure of the class, up to `backoff_max`.
+    // Preempted trials do not wait: nothing was wrong with them.
+    absl::Duration backoff = absl::Seconds(1);
+    absl::Duration backoff_max = absl::Minutes(1);
+    // A worker holds no more estimated work than this for each slot, its free slots apart: leasing
+    // ahead hides round trips of short trials and would only unbalance long ones.
+    absl::Duration ahead = absl::Seconds(2);
+  };
+
+  // What the store remembers, to start from.
+  struct Snapshot {
+    struct Trial {
+      TrialId id;
+      double cost_seconds = 0;
+      int32_t attempts = 0;
+      std::array<int, kFailureClasses> failures = {};
+      TrialState state;
+    };
+    struct Roadmap {
+      RoadmapId id;
+      RoadmapPolicy policy = {};
+      std::vector<WantedTrial> trials = {};
+      std::vector<TrialId> given_up = {};  // those of `trials` that were cancelled for this roadmap
+    };
+    std::vector<Trial> trials;
+    std::vector<Roadmap> roadmaps;
+  };
+
+  explicit Scheduler(const Options& options);
+  // Workers that hold leases get one whole lease from `now` to be heard of.
+  Scheduler(const Options& options, const Snapshot& snapshot, absl::Time now);
+
+  // O(log n) for each trial that the event concerns.
+  Effects Apply(const Event& event, absl::Time now);
+
+  // When a Tick will do something; InfiniteFuture when nothing is timed.
+  absl::Time NextDeadline() const;
+  // Whether a waiting worker might be given something.
+  bool HasReady() const { return !queue_.empty(); }
+  bool HasWorker(WorkerId worker) const { return workers_.count(worker) > 0; }
+
+  struct RoadmapCounts {
+    int64_t total = 0, queued = 0, leased = 0;
+    std::array<int64_t, 5> ended = {};     // by Outcome
+    double cost_total = 0, cost_done = 0;  // estimated core-seconds
+    int64_t of(Outcome outcome) const { return ended[static_cast<int>(outcome)]; }
+  };
+  // nullptr when there is no such roadmap.
+  const RoadmapCounts* Counts(RoadmapId roadmap) const;
+
+  struct Want {
+    RoadmapId roadmap;
+    int32_t replicate = 0;
+    bool baseline = false;
+    bool active = true;  // false once the roadmap cancelled it
+    int64_t position = 0;
+  };
+  struct Trial {
+    TrialState state;
+    int32_t attempts = 0;
+    std::array<int, kFailureClasses> failures = {};  // since the budgets were fresh
+    double cost_seconds = 0;
+    absl::InlinedVector<Want, 1> wants;
+  };
+  // nullptr when there is no such trial.
+  const Trial* FindTrial(TrialId trial) const;
+
+  struct Fleet {
+    int workers = 0, slots = 0, leased = 0;
+  };
+  Fleet fleet() const;
+  // How many trials its roadmap will start before a ready trial. O(n).
+  int64_t CountAhead(TrialId trial) const;
+  const Options& options() const { return options_; }
+
+ private:
+  friend class SchedulerInspector;  // invariants.cc
+
+  struct Worker {
+    int slots = 0;  // 0: known from the store only, has not joined yet
+    bool drained = false;
+    absl::Time expires;
+    double load_seconds = 0;  // estimated work in `held`
+    std::set<TrialId> held;
+  };
+  struct Roadmap {
+    RoadmapPolicy policy;
+    RoadmapCounts counts;
+    int64_t leased_in_turn = 0;
+    std::set<TrialId> trials;
+  };
+
+  void On(const WorkerJoined& event, absl::Time now);
+  void On(const WorkerSynced& event, absl::Time now);
+  void On(const WorkerWaiting& event, absl::Time now);
+  void On(const RoadmapChanged& event, absl::Time now);
+  void On(const CancelRequested& event, absl::Time now);
+  void On(const ResumeRequested& event, absl::Time now);
+  void On(const Tick& event, absl::Time now);
+  void On(const Stalled& event, absl::Time now);
+
+  void TakeReport(WorkerId worker, const AttemptReport& report, absl::Time now);
+  void AcceptResult(WorkerId worker, const AttemptReport& report);
+  void TakeRunning(WorkerId worker, AttemptId attempt);
+  // Assigns again, or takes back, what the worker holds but did not name.
+  int RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int want, absl::Time now);
+  void Assign(WorkerId worker, int want);
+  void LoseWorker(WorkerId worker, absl::Time now);
+  // The current attempt of a leased trial failed: queue the trial again or end it.
+  void FailAttempt(TrialId trial, FailureClass failure, const std::string& message, absl::Time now);
+  // A trial without an attempt in hand is to run again, if anybody still wants it by `now`.
+  void QueueOrCancel(TrialId trial, Queued state, const std::string& reason, absl::Time now);
+  void CancelTrial(TrialId trial, const std::string& reason);
+  // The roadmap names the trial, as of now.
+  void Name(RoadmapId roadmap, const WantedTrial& wanted);
+  // The roadmap no longer names the trial.
+  void Unname(RoadmapId roadmap, TrialId trial);
+  // The roadmap gives up a trial that has not ended; the last one to do so cancels it.
+  void GiveUp(RoadmapId roadmap, TrialId trial, const std::string& reason);
+  void StrikeDeadline(RoadmapId roadmap);
+
+  // Every change of a trial goes through here, so that queues, workers and counts follow. `change`
+  // may alter state, wants and attempts.
+  template <typename Change>
+  void Alter(TrialId id, const Change& change);
+  void Unlink(TrialId id, Trial& trial);
+  void Link(TrialId id, Trial& trial);
+  // Whether any roadmap still wants the trial started at `now`.
+  bool IsWanted(const Trial& trial, absl::Time now) const;
+  RetryBudgets BudgetsOf(const Trial& trial) const;
+  absl::Duration Backoff(FailureClass failure, int failures) const;
+  void ChargeTurn(RoadmapId roadmap, int delta);
+  void Renew(WorkerId id, Worker& worker, absl::Time expires);
+
+  Options options_;
+  absl::flat_hash_map<TrialId, Trial> trials_;  // for look-up only: never iterated into effects
+  std::map<RoadmapId, Roadmap> roadmaps_;
+  std::map<WorkerId, Worker> workers_;
+  WorkQueue queue_;
+  std::set<std::pair<absl::Time, TrialId>> backing_off_;
+  std::set<std::pair<absl::Time, WorkerId>> expiries_;
+  std::set<std::pair<absl::Time, RoadmapId>> deadlines_;
+  int slots_ = 0;
+  Effects effects_;  // of the event being applied
+};
+
+// The state's name as in the database: "queued", "leased", or the outcome's.
+std::string_view TrialStateName(const TrialState& state);
+
+}  // namespace saffron

@@ -1,0 +1,259 @@
+// Every sequence of events up to a fixed depth, for two workers, two trials and two roadmaps,
+// checked against the scheduler's invariants and against what may be recorded. Then: each rule of
+// the ledger is broken on purpose, and must notice.
+
+#include <cstdlib>
+#include <functional>
+
+#include "coordinator/scheduler/invariants.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace saffron {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr RoadmapId kRoadmap{1}, kOther{2};
+
+// What a worker knows about itself: what it runs and what it has finished without being told that
+// the coordinator heard. It acts on answers, or loses them.
+struct ModelWorker {
+  std::vector<AttemptId> running;
+  std::vector<AttemptReport> finished;
+};
+
+// Scheduler, workers and record at one node of the search.
+struct Model {
+  Scheduler scheduler{{.lease = absl::Seconds(10), .backoff = absl::Seconds(1)}};
+  EffectLedger ledger;
+  absl::Time now = absl::UnixEpoch() + absl::Hours(1);
+  ModelWorker workers[2];
+
+  Effects Do(const Event& event) {
+    Effects effects = scheduler.Apply(event, now);
+    ledger.Record(effects);
+    ledger.Compare(scheduler);
+    return effects;
+  }
+};
+
+RoadmapChanged TwoTrials(RoadmapId roadmap) {
+  RoadmapChanged event{.roadmap = roadmap, .policy = {.retry = {.max = {-1, 1, 0, 0, 0}}}};
+  for (int64_t id : {1, 2})
+    event.trials.push_back({.trial = TrialId{id}, .position = id, .cost_seconds = 10});
+  return event;
+}
+
+// A worker calls, registering first where it was forgotten; `heard` says whether the answer
+// arrives.
+void Sync(Model& m, int w, bool heard) {
+  const WorkerId id{w + 1};
+  if (!m.scheduler.HasWorker(id)) m.Do(WorkerJoined{id, 1});
+  ModelWorker& worker = m.workers[w];
+  const Effects effects = m.Do(WorkerSynced{.worker = id,
+                                            .running = worker.running,
+                                            .finished = worker.finished,
+                                            .want = worker.running.empty()});
+  if (!heard) return;
+  for (const Effect& effect : effects) {
+    const auto* assigned = std::get_if<AttemptAssigned>(&effect);
+    const auto* repeated = std::get_if<AttemptRepeated>(&effect);
+    if (assigned != nullptr && assigned->worker == id) worker.running.push_back(assigned->attempt);
+    if (repeated != nullptr && repeated->worker == id) worker.running.push_back(repeated->attempt);
+    if (const auto* a = std::get_if<AttemptAbandoned>(&effect); a != nullptr && a->worker == id) {
+      std::erase(worker.running, a->attempt);
+    }
+  }
+  worker.finished.clear();
+}
+
+void Finish(Model& m, int w, Outcome outcome) {
+  ModelWorker& worker = m.workers[w];
+  if (worker.running.empty()) return;
+  worker.finished.push_back(
+      {.attempt = worker.running[0], .outcome = outcome, .failure = FailureClass::kError});
+  worker.running.erase(worker.running.begin());
+}
+
+// The coordinator dies and comes back with what was recorded.
+void Restart(Model& m) {
+  Scheduler::Snapshot snapshot;
+  for (int64_t id : {1, 2}) {
+    const Scheduler::Trial& t = *m.scheduler.FindTrial(TrialId{id});
+    TrialState state = t.state;
+    if (Queued* queued = std::get_if<Queued>(&state)) queued->lost_by.reset();
+    snapshot.trials.push_back({TrialId{id}, t.cost_seconds, t.attempts, t.failures, state});
+  }
+  for (RoadmapId roadmap : {kRoadmap, kOther}) {
+    Scheduler::Snapshot::Roadmap r{.id = roadmap, .policy = TwoTrials(roadmap).policy};
+    for (const WantedTrial& w : TwoTrials(roadmap).trials) {
+      for (const Scheduler::Want& want : m.scheduler.FindTrial(w.trial)->wants) {
+        if (want.roadmap != roadmap) continue;
+        r.trials.push_back(w);
+        if (!want.active) r.given_up.push_back(w.trial);
+      }
+    }
+    if (m.scheduler.Counts(roadmap) != nullptr) snapshot.roadmaps.push_back(r);
+  }
+  m.scheduler = Scheduler(m.scheduler.options(), snapshot, m.now);
+}
+
+using Step = std::pair<const char*, std::function<void(Model&)>>;
+
+std::vector<Step> Steps() {
+  std::vector<Step> steps;
+  steps.push_back({"A syncs", [](Model& m) { Sync(m, 0, true); }});
+  steps.push_back({"B syncs", [](Model& m) { Sync(m, 1, true); }});
+  steps.push_back({"A syncs, answer lost", [](Model& m) { Sync(m, 0, false); }});
+  steps.push_back({"A succeeds", [](Model& m) { Finish(m, 0, Outcome::kSucceeded); }});
+  steps.push_back({"B succeeds", [](Model& m) { Finish(m, 1, Outcome::kSucceeded); }});
+  steps.push_back({"A fails", [](Model& m) { Finish(m, 0, Outcome::kFailed); }});
+  steps.push_back({"A's process dies", [](Model& m) { m.workers[0] = {}; }});
+  steps.push_back({"a lease passes", [](Model& m) {
+                     m.now += absl::Seconds(12);
+                     m.Do(Tick{});
+                   }});
+  steps.push_back({"cancel", [](Model& m) { m.Do(CancelRequested{.roadmap = kRoadmap}); }});
+  steps.push_back({"resume", [](Model& m) { m.Do(ResumeRequested{.roadmap = kRoadmap}); }});
+  steps.push_back({"another roadmap", [](Model& m) { m.Do(TwoTrials(kOther)); }});
+  steps.push_back({"trial 1 dropped", [](Model& m) {
+                     RoadmapChanged smaller = TwoTrials(kRoadmap);
+                     smaller.trials.erase(smaller.trials.begin());
+                     m.Do(smaller);
+                   }});
+  steps.push_back({"restart", Restart});
+  return steps;
+}
+
+// Depth-first over all sequences; counts nodes. Stops at the first violation, naming the sequence.
+int64_t Search(const Model& at, const std::vector<Step>& steps, int depth, std::string path) {
+  int64_t nodes = 1;
+  if (depth == 0) return nodes;
+  for (const auto& [name, step] : steps) {
+    Model next = at;
+    step(next);
+    std::vector<std::string> violations = next.ledger.violations();
+    for (const std::string& v : FindViolations(next.scheduler)) violations.push_back(v);
+    if (!violations.empty()) {
+      ADD_FAILURE() << path << " > " << name << ": " << violations[0];
+      return nodes;
+    }
+    nodes += Search(next, steps, depth - 1, path + " > " + name);
+    if (testing::Test::HasFailure()) return nodes;
+  }
+  return nodes;
+}
+
+TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksAnInvariant) {
+  Model root;
+  root.Do(TwoTrials(kRoadmap));
+  const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
+  EXPECT_GT(Search(root, Steps(), depth == nullptr ? 5 : std::atoi(depth), "start"), 10'000);
+}
+
+// After any sequence of events, once faults stop, every trial that is wanted ends.
+TEST(SchedulerExhaustive, EverySequenceCanBeFinished) {
+  const std::vector<Step> steps = Steps();
+  std::function<void(const Model&, int)> visit = [&](const Model& at, int depth) {
+    Model m = at;
+    for (int round = 0; round < 8; ++round) {
+      for (int w : {0, 1}) {
+        Sync(m, w, true);
+        Finish(m, w, Outcome::kSucceeded);
+        Sync(m, w, true);
+      }
+      m.now += absl::Seconds(5);
+      m.Do(Tick{});
+    }
+    for (int64_t id : {1, 2}) {
+      ASSERT_TRUE(std::holds_alternative<Ended>(m.scheduler.FindTrial(TrialId{id})->state));
+    }
+    if (depth == 0) return;
+    for (const auto& [name, step] : steps) {
+      Model next = at;
+      step(next);
+      visit(next, depth - 1);
+    }
+  };
+  Model root;
+  root.Do(TwoTrials(kRoadmap));
+  visit(root, 3);
+}
+
+// ---- Planted bugs: the ledger must notice each -------------------------------------------------
+
+const AttemptId kFirst{TrialId{1}, 1}, kSecond{TrialId{1}, 2};
+constexpr WorkerId kA{1}, kB{2};
+const Effect kQueue = TrialQueued{TrialId{1}, absl::InfinitePast(), "submitted"};
+const Effect kLease = AttemptAssigned{kFirst, kA, kRoadmap};
+const Effect kEndAttempt = AttemptEnded{kFirst, Outcome::kSucceeded, std::nullopt, ""};
+const Effect kEndTrial = TrialEnded{TrialId{1}, Outcome::kSucceeded, std::nullopt, ""};
+const Effect kLoseAttempt = AttemptEnded{kFirst, Outcome::kFailed, FailureClass::kWorkerLost, ""};
+
+struct PlantedBug {
+  const char* name;
+  std::vector<Effects> events;
+  const char* rule;
+};
+
+class LedgerNotices : public testing::TestWithParam<PlantedBug> {};
+
+TEST_P(LedgerNotices, ThePlantedBug) {
+  EffectLedger ledger;
+  for (const Effects& effects : GetParam().events) ledger.Record(effects);
+  ASSERT_FALSE(ledger.violations().empty());
+  EXPECT_THAT(ledger.violations()[0], HasSubstr(GetParam().rule));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Bugs, LedgerNotices,
+    testing::Values(
+        PlantedBug{"TwoLeases",
+                   {{kQueue, kLease}, {AttemptAssigned{kSecond, kB, kRoadmap}}},
+                   "only a queued trial"},
+        PlantedBug{
+            "NumberReused",
+            {{kQueue, kLease}, {kLoseAttempt, kQueue}, {AttemptAssigned{kFirst, kB, kRoadmap}}},
+            "numbers run"},
+        PlantedBug{
+            "NumberSkipped", {{kQueue, AttemptAssigned{kSecond, kA, kRoadmap}}}, "numbers run"},
+        PlantedBug{"ResultCountedTwice",
+                   {{kQueue, kLease}, {kEndAttempt, kEndTrial}, {kEndAttempt, kEndTrial}},
+                   "ends once"},
+        PlantedBug{"ResultChanged",
+                   {{kQueue, kLease},
+                    {kEndAttempt, kEndTrial},
+                    {TrialEnded{TrialId{1}, Outcome::kDiverged, std::nullopt, ""}}},
+                   "ends once"},
+        PlantedBug{"ResultWithoutAttempt", {{kQueue}, {kEndTrial}}, "exactly one attempt"},
+        PlantedBug{"RunAgainAfterItsResult",
+                   {{kQueue, kLease},
+                    {kEndAttempt, kEndTrial},
+                    {TrialQueued{TrialId{1}, absl::InfinitePast(), "", true}}},
+                   "never queued again"},
+        PlantedBug{
+            "AttemptLeftOpen", {{kQueue, kLease}, {kQueue}}, "an open attempt stands for a lease"},
+        PlantedBug{
+            "EndedAttemptRepeated",
+            {{kQueue, kLease}, {kLoseAttempt, kQueue}, {AttemptRepeated{kFirst, kA, kRoadmap}}},
+            "only an open attempt"},
+        PlantedBug{"RecoveredByAnother",
+                   {{kQueue, kLease}, {kLoseAttempt, kQueue}, {AttemptRecovered{kFirst, kB}}},
+                   "is recovered"},
+        PlantedBug{
+            "FailureWithoutClass",
+            {{kQueue, kLease}, {AttemptEnded{kFirst, Outcome::kFailed, std::nullopt, ""}, kQueue}},
+            "has a class"},
+        PlantedBug{"OwnAttemptAbandoned",
+                   {{kQueue, kLease}, {AttemptAbandoned{kFirst, kA}}},
+                   "not told to drop"},
+        PlantedBug{
+            "LeaverKeepsItsLease", {{kQueue, kLease}, {WorkerLeft{kA, false}}}, "holds nothing"},
+        PlantedBug{"UnknownAttempt", {{kQueue}, {kEndAttempt}}, "never made"}),
+    [](const testing::TestParamInfo<PlantedBug>& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace saffron
