@@ -28,9 +28,10 @@ class ReadSource {
  public:
   virtual ~ReadSource() = default;
 
-  // Runs one SQL statement that cannot write. INVALID_ARGUMENT: not one statement, a syntax error, an
-  // unknown name, or an attempt to write (the message says which). DEADLINE_EXCEEDED: longer than
-  // `time_limit`. UNAVAILABLE: the database or the coordinator cannot be reached. Not thread-safe.
+  // Runs one SQL statement that cannot write. INVALID_ARGUMENT: not one statement, a syntax error,
+  // an unknown name, or an attempt to write (the message says which). DEADLINE_EXCEEDED: longer
+  // than `time_limit`. UNAVAILABLE: the database or the coordinator cannot be reached. Not
+  // thread-safe.
   virtual absl::StatusOr<ResultTable> Query(std::string_view sql, absl::Duration time_limit) = 0;
 
   // For people: "/home/me/results.db", "coordinator at 127.0.0.1:7411".
@@ -43,8 +44,8 @@ class ReadSource {
 };
 
 // Opens a results database file read-only: never creates, migrates or blocks it, and waits out a
-// writer's lock. `flags` is what Flags() answers. NOT_FOUND: no such file. FAILED_PRECONDITION: not a
-// Saffron database, or one of a newer schema.
+// writer's lock. `flags` is what Flags() answers. NOT_FOUND: no such file. FAILED_PRECONDITION: not
+// a Saffron database, or one of a newer schema.
 absl::StatusOr<std::unique_ptr<ReadSource>> OpenLocalSource(const std::string& path,
                                                             std::string flags);
 

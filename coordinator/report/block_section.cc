@@ -1,0 +1,115 @@
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/report/number_format.h"
+#include "coordinator/report/report_sections.h"
+#include "coordinator/report/table.h"
+
+namespace saffron {
+namespace {
+
+constexpr size_t kFailureRows = 8;
+
+// The best of `members` by the metric, or -1 when none has a value. The first of equals.
+int Best(const Study& study, const std::vector<int>& members) {
+  int best = -1;
+  for (const int i : members) {
+    if (!study.variants[i].Has(study.metric)) continue;
+    if (best < 0 || study.Better(study.variants[i].Mean(study.metric),
+                                 study.variants[best].Mean(study.metric))) {
+      best = i;
+    }
+  }
+  return best;
+}
+
+const StudyVariant* Baseline(const SectionContext& context) {
+  for (const int i : context.ranked) {
+    const StudyVariant& variant = context.variant(i);
+    if (variant.role == "baseline" && variant.Has(context.study.shown)) return &variant;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+void PrintBlocks(const SectionContext& context) {
+  const Study& study = context.study;
+  if (study.metric.empty() || study.blocks.size() < 2) return;
+  context.Heading("What each block found");
+  const StudyVariant* baseline = Baseline(context);
+  std::vector<TextTable::Column> columns = {
+      {"block", TextTable::Align::kLeft},
+      {"variants", TextTable::Align::kRight},
+      {absl::StrCat("best ", study.shown), TextTable::Align::kRight}};
+  if (baseline) columns.push_back({"to baseline", TextTable::Align::kRight});
+  columns.push_back({"what", TextTable::Align::kLeft, /*elastic=*/true});
+  TextTable table(std::move(columns));
+  for (const auto& [name, members] : study.blocks) {
+    // One row for each set of values that may be compared with one another.
+    std::map<std::string, std::vector<int>> groups;
+    std::vector<const StudyVariant*> variants;
+    for (const int i : members) {
+      groups[EvaluationData(context.variant(i).params)].push_back(i);
+      variants.push_back(&context.variant(i));
+    }
+    const std::vector<std::string> keys = VaryingKeys(variants);
+    bool first = true;
+    for (const auto& [data, group] : groups) {
+      const int best = Best(study, group);
+      std::vector<std::string> row = {first ? (name.empty() ? "baseline" : name) : "",
+                                      absl::StrCat(group.size())};
+      first = false;
+      if (best < 0) {
+        row.push_back("no result");
+        if (baseline) row.push_back("");
+        row.push_back("");
+      } else {
+        const StudyVariant& variant = context.variant(best);
+        row.push_back(context.Shown(variant));
+        if (baseline) {
+          row.push_back(data == context.data
+                            ? FormatPercent(variant.Mean(study.shown), baseline->Mean(study.shown))
+                            : "other data");
+        }
+        row.push_back(DescribeParams(variant.params, keys));
+      }
+      table.AddRow(std::move(row));
+    }
+  }
+  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
+              context.out);
+}
+
+void PrintFailures(const SectionContext& context) {
+  const Study& study = context.study;
+  if (study.failures.empty()) return;
+  context.Heading("Without a result");
+  TextTable table({{"trials", TextTable::Align::kRight},
+                   {"state", TextTable::Align::kLeft},
+                   {"why", TextTable::Align::kLeft, /*elastic=*/true},
+                   {"look", TextTable::Align::kLeft}});
+  size_t rows = 0;
+  int64_t more = 0;
+  for (const StudyFailure& failure : study.failures) {
+    if (++rows > kFailureRows) {
+      more += failure.trials;
+      continue;
+    }
+    const std::string why = failure.failure_class.empty() || failure.failure_class == "error"
+                                ? failure.message
+                                : absl::StrCat(failure.failure_class, ": ", failure.message);
+    const std::string flags =
+        failure.example ? absl::StrCat("saffron explain ", failure.example) : "";
+    table.AddRow({absl::StrCat(failure.trials), failure.state, why, flags});
+  }
+  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
+              context.out);
+  if (more > 0) context.Say(absl::StrCat("… and ", more, " more trials with other messages."));
+}
+
+}  // namespace saffron

@@ -1,0 +1,141 @@
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/report/number_format.h"
+#include "coordinator/report/report_sections.h"
+#include "coordinator/report/start_comparison.h"
+#include "coordinator/report/table.h"
+
+namespace saffron {
+namespace {
+
+constexpr size_t kBudgetRows = 8;
+constexpr size_t kCatchUps = 3;
+
+// Pairs by their number of steps; by half decades when there would be too many rows.
+std::vector<std::pair<std::string, std::vector<StartPair>>> ByBudget(
+    const std::vector<StartPair>& pairs) {
+  std::map<int64_t, std::vector<StartPair>> exact, coarse;
+  for (const StartPair& pair : pairs) {
+    exact[pair.steps].push_back(pair);
+    const double half_decades = 2 * std::log10(static_cast<double>(pair.steps));
+    coarse[static_cast<int64_t>(half_decades)].push_back(pair);
+  }
+  std::vector<std::pair<std::string, std::vector<StartPair>>> budgets;
+  for (auto& [key, members] : exact.size() <= kBudgetRows ? exact : coarse) {
+    const auto [least, most] =
+        std::minmax_element(members.begin(), members.end(),
+                            [](const auto& a, const auto& b) { return a.steps < b.steps; });
+    budgets.emplace_back(least->steps == most->steps
+                             ? absl::StrCat("  ", least->steps, " steps")
+                             : absl::StrCat("  ", least->steps, "–", most->steps, " steps"),
+                         members);
+  }
+  return budgets;
+}
+
+void AddTally(const Study& study, const std::string& name, const std::vector<StartPair>& pairs,
+              TextTable& table) {
+  const StartTally tally = Tally(study, pairs);
+  table.AddRow({name, absl::StrCat(tally.pairs), absl::StrCat(tally.explicit_wins),
+                absl::StrCat(tally.random_wins),
+                tally.within_noise < 0 ? "" : absl::StrCat(tally.within_noise),
+                FormatNumber(tally.median_ratio), FormatProbability(tally.p),
+                std::isnan(tally.explicit_seconds) ? "" : FormatSeconds(tally.explicit_seconds),
+                std::isnan(tally.random_seconds) ? "" : FormatSeconds(tally.random_seconds)});
+}
+
+void PrintCatchUps(const SectionContext& context) {
+  const Study& study = context.study;
+  std::vector<CatchUp> found = FindCatchUps(study);
+  if (found.empty()) return;
+  if (found.size() > kCatchUps) found.resize(kCatchUps);
+  std::vector<const StudyVariant*> variants;
+  for (const CatchUp& catch_up : found)
+    variants.push_back(&context.variant(catch_up.explicit_variant));
+  const std::vector<std::string> keys = VaryingKeys(variants);
+  context.out << "\n";
+  context.Say("How much training from a random start equals the explicit solution alone:");
+  TextTable table({{"what", TextTable::Align::kLeft, /*elastic=*/true},
+                   {"explicit alone", TextTable::Align::kRight},
+                   {"time", TextTable::Align::kRight},
+                   {"matched by random after", TextTable::Align::kRight},
+                   {"time", TextTable::Align::kRight}});
+  const auto seconds = [](const StudyVariant& v) {
+    return v.Has("time/total_s") ? FormatSeconds(v.Mean("time/total_s")) : "";
+  };
+  for (const CatchUp& catch_up : found) {
+    const StudyVariant& solved = context.variant(catch_up.explicit_variant);
+    const std::string what = DescribeParams(solved.params, keys);
+    std::vector<std::string> row = {what.empty() ? study.name : what, context.Shown(solved),
+                                    seconds(solved)};
+    if (catch_up.random_variant >= 0) {
+      const StudyVariant& random = context.variant(catch_up.random_variant);
+      row.push_back(absl::StrCat(std::get<int64_t>(random.params.at("train.steps")), " steps (",
+                                 context.Shown(random), ")"));
+      row.push_back(seconds(random));
+    } else {
+      const StudyVariant& random = context.variant(catch_up.best_random);
+      row.push_back(absl::StrCat("none of ", catch_up.candidates, ", up to ", catch_up.steps_tried,
+                                 " steps (best ", context.Shown(random), ")"));
+      row.push_back(seconds(random));
+    }
+    table.AddRow(std::move(row));
+  }
+  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
+              context.out);
+}
+
+}  // namespace
+
+void PrintStartComparison(const SectionContext& context) {
+  const Study& study = context.study;
+  if (study.metric.empty()) return;
+  const std::vector<StartPair> equal = PairStarts(study, RateRule::kEqual);
+  const std::vector<StartPair> best = PairStarts(study, RateRule::kBest);
+  if (best.empty()) return;
+
+  context.Heading("Explicit or random start?");
+  context.Say(absl::StrCat("Pairs of variants that differ only in how training starts, judged by ",
+                           study.shown, "."));
+  TextTable table({{"", TextTable::Align::kLeft},
+                   {"pairs", TextTable::Align::kRight},
+                   {"explicit wins", TextTable::Align::kRight},
+                   {"random wins", TextTable::Align::kRight},
+                   {"in noise", TextTable::Align::kRight},
+                   {"ratio", TextTable::Align::kRight},
+                   {"p", TextTable::Align::kRight},
+                   {"explicit", TextTable::Align::kRight},
+                   {"random", TextTable::Align::kRight}});
+  if (!equal.empty()) AddTally(study, "same steps and learning rate", equal, table);
+  AddTally(study, "same steps, best learning rate", best, table);
+  const auto budgets = ByBudget(best);
+  if (budgets.size() > 1) {
+    for (const auto& [name, pairs] : budgets) AddTally(study, name, pairs, table);
+  }
+  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
+              context.out);
+
+  const bool replicated = Tally(study, best).within_noise >= 0;
+  context.Say(
+      absl::StrCat("Ratio: median of explicit / random; ", study.minimize ? "below" : "above",
+                   " 1 the explicit start is better. p: sign test over the pairs. Times: medians "
+                   "of a whole trial. ",
+                   replicated ? "In noise: leads below two standard errors over the seeds."
+                              : "One seed each: read the signs together, not a single pair."));
+  const bool uneven = std::any_of(best.begin(), best.end(), [](const StartPair& pair) {
+    return pair.explicit_rates != pair.random_rates;
+  });
+  context.Say(
+      absl::StrCat("The best learning rate is the one with the best ", study.metric, ". ",
+                   uneven ? "Some pairs chose from different numbers of rates for the two starts."
+                          : "Both starts chose from equally many rates in every pair."));
+  PrintCatchUps(context);
+}
+
+}  // namespace saffron

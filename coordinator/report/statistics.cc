@@ -1,0 +1,87 @@
+#include "coordinator/report/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace saffron {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Rank of each value, 1 the smallest; ties share the mean of their ranks.
+std::vector<double> Ranks(const std::vector<double>& values) {
+  std::vector<int> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return values[a] < values[b]; });
+  std::vector<double> ranks(values.size());
+  for (size_t i = 0; i < order.size();) {
+    size_t end = i + 1;
+    while (end < order.size() && values[order[end]] == values[order[i]]) ++end;
+    const double mean_rank = 0.5 * static_cast<double>(i + 1 + end);
+    for (; i < end; ++i) ranks[order[i]] = mean_rank;
+  }
+  return ranks;
+}
+
+}  // namespace
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return kNaN;
+  std::sort(values.begin(), values.end());
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
+}
+
+double SignTest(int wins, int losses) {
+  const int n = wins + losses, fewer = std::min(wins, losses);
+  // Terms C(n, k) / 2^n, in logarithms: n may be thousands.
+  double tail = 0, log_term = -n * std::log(2.0);
+  for (int k = 0; k <= fewer; ++k) {
+    tail += std::exp(log_term);
+    log_term += std::log(static_cast<double>(n - k)) - std::log(static_cast<double>(k + 1));
+  }
+  return std::min(1.0, 2 * tail);
+}
+
+double RankCorrelation(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() < 3) return kNaN;
+  const std::vector<double> x = Ranks(a), y = Ranks(b);
+  const double mean = 0.5 * static_cast<double>(a.size() + 1);
+  double xy = 0, xx = 0, yy = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    xy += (x[i] - mean) * (y[i] - mean);
+    xx += (x[i] - mean) * (x[i] - mean);
+    yy += (y[i] - mean) * (y[i] - mean);
+  }
+  return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : kNaN;
+}
+
+std::vector<int> ParetoFront(const std::vector<Point>& points) {
+  std::vector<int> order(points.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    if (points[a].size != points[b].size) return points[a].size < points[b].size;
+    return points[a].value < points[b].value;
+  });
+  std::vector<int> front;
+  for (const int i : order) {
+    if (front.empty() || points[i].value < points[front.back()].value) front.push_back(i);
+  }
+  return front;
+}
+
+Summary Summarize(const std::vector<double>& values) {
+  Summary summary{.n = static_cast<int>(values.size()), .mean = kNaN, .sd = kNaN};
+  if (values.empty()) return summary;
+  summary.mean = std::accumulate(values.begin(), values.end(), 0.0) / summary.n;
+  if (summary.n > 1) {
+    double squares = 0;
+    for (const double v : values) squares += (v - summary.mean) * (v - summary.mean);
+    summary.sd = std::sqrt(squares / (summary.n - 1));
+  }
+  return summary;
+}
+
+}  // namespace saffron

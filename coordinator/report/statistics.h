@@ -1,0 +1,34 @@
+#pragma once
+// The statistics of reports: small, exact, without dependencies.
+
+#include <vector>
+
+namespace saffron {
+
+// Middle value; mean of the two middle ones for an even count; NaN when empty.
+double Median(std::vector<double> values);
+
+// Probability, under a fair coin, of a split at least as uneven as wins:losses (two-sided sign
+// test, exact binomial; ties are left out by the caller). 1 when there is nothing to count.
+double SignTest(int wins, int losses);
+
+// Spearman's rank correlation with mean ranks for ties; NaN for fewer than three points or when one
+// side does not vary. a and b are equally long.
+double RankCorrelation(const std::vector<double>& a, const std::vector<double>& b);
+
+struct Point {
+  double size = 0;   // smaller is better
+  double value = 0;  // smaller is better
+};
+// Indices of the points that no other point beats: none has both size and value at most as large
+// and one of them smaller. By ascending size; of points equal in both the first counts.
+std::vector<int> ParetoFront(const std::vector<Point>& points);
+
+// Mean and sample standard deviation (NaN for n < 2), added up in the order given.
+struct Summary {
+  int n = 0;
+  double mean = 0, sd = 0;
+};
+Summary Summarize(const std::vector<double>& values);
+
+}  // namespace saffron
