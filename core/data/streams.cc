@@ -5,7 +5,9 @@
 #include <numeric>
 #include <utility>
 
+#include "core/base/status_macros.h"
 #include "core/data/interner.h"
+#include "core/data/subword.h"
 #include "core/data/word_tokenizer.h"
 
 namespace saffron {
@@ -43,48 +45,28 @@ std::vector<uint32_t> Ranked(const std::vector<int64_t>& counts,
   return ranked;
 }
 
-// Encodes each distinct chunk once.
-class ChunkEncoder {
- public:
-  explicit ChunkEncoder(const Subwords& subwords) : subwords_(subwords) {}
-
-  void Append(const Documents& documents, const std::vector<int64_t>& parts,
-              std::vector<int32_t>* ids, std::vector<uint32_t>* bytes) {
-    for (const int64_t i : parts) {
-      const std::string_view text = documents[i];
-      size_t last_end = 0;
-      const auto append = [&](int32_t id, size_t end) {
-        end = std::max(end, last_end);
-        ids->push_back(id);
-        if (bytes != nullptr) bytes->push_back(static_cast<uint32_t>(end - last_end));
-        last_end = end;
-      };
-      ForEachChunk(text, [&](size_t begin, size_t end) {
-        const uint32_t chunk = Encoded(text.substr(begin, end - begin));
-        for (size_t piece = firsts_[chunk]; piece < firsts_[chunk + 1]; ++piece) {
-          append(ids_[piece], begin + ends_[piece]);
-        }
-      });
-      append(kSubwordEod, text.size());
-    }
+// Appends the pieces of `documents[parts...]`, each document closed by <eod>, and the bytes behind.
+void AppendPieces(const Documents& documents, const std::vector<int64_t>& parts, Interner& chunks,
+                  const EncodedChunks& encoded, std::vector<int32_t>* ids,
+                  std::vector<uint32_t>* bytes) {
+  for (const int64_t i : parts) {
+    const std::string_view text = documents[i];
+    size_t last_end = 0;
+    const auto append = [&](int32_t id, size_t end) {
+      end = std::max(end, last_end);
+      ids->push_back(id);
+      if (bytes != nullptr) bytes->push_back(static_cast<uint32_t>(end - last_end));
+      last_end = end;
+    };
+    ForEachChunk(text, [&](size_t begin, size_t end) {
+      const uint32_t chunk = chunks.Intern(text.substr(begin, end - begin));
+      for (size_t piece = encoded.firsts[chunk]; piece < encoded.firsts[chunk + 1]; ++piece) {
+        append(encoded.ids[piece], begin + encoded.ends[piece]);
+      }
+    });
+    append(kSubwordEod, text.size());
   }
-
- private:
-  uint32_t Encoded(std::string_view chunk) {
-    const uint32_t number = chunks_.Intern(chunk);
-    if (number + 1 == firsts_.size()) {
-      subwords_.Encode(chunk, &ids_, &ends_);
-      firsts_.push_back(ids_.size());
-    }
-    return number;
-  }
-
-  const Subwords& subwords_;
-  Interner chunks_;
-  std::vector<size_t> firsts_ = {0};  // chunk i has pieces firsts_[i] .. firsts_[i + 1] - 1
-  std::vector<int32_t> ids_;
-  std::vector<uint32_t> ends_;
-};
+}
 
 void AppendBytes(const Documents& documents, const std::vector<int64_t>& parts, int32_t eod,
                  int64_t limit, std::vector<int32_t>* ids) {
@@ -146,14 +128,20 @@ Streams EncodeBytes(const Documents& documents, const Split& split, const Stream
   return streams;
 }
 
-Streams EncodeSubwords(const Documents& documents, const Split& split, const Subwords& subwords) {
+absl::StatusOr<Streams> EncodeSubwords(const Documents& documents, const Split& split,
+                                       const std::string& model) {
+  Interner chunks;  // each distinct one is encoded once
+  for (const std::string_view text : documents.all()) {
+    ForEachChunk(text,
+                 [&](size_t begin, size_t end) { chunks.Intern(text.substr(begin, end - begin)); });
+  }
+  ASSIGN_OR_RETURN(EncodedChunks encoded, EncodeChunks(model, chunks.strings()));
   Streams streams;
-  streams.types = subwords.Pieces();
+  streams.types = std::move(encoded.types);
   streams.eod = kSubwordEod;
-  ChunkEncoder encoder(subwords);
-  encoder.Append(documents, split.train, &streams.train, nullptr);
-  encoder.Append(documents, split.valid, &streams.valid, &streams.valid_bytes);
-  encoder.Append(documents, split.test, &streams.test, &streams.test_bytes);
+  AppendPieces(documents, split.train, chunks, encoded, &streams.train, nullptr);
+  AppendPieces(documents, split.valid, chunks, encoded, &streams.valid, &streams.valid_bytes);
+  AppendPieces(documents, split.test, chunks, encoded, &streams.test, &streams.test_bytes);
   return streams;
 }
 

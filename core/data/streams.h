@@ -10,7 +10,6 @@
 #include "absl/status/statusor.h"
 #include "core/data/corpus.h"
 #include "core/data/split.h"
-#include "core/data/subword.h"
 
 namespace saffron {
 
@@ -42,8 +41,9 @@ Streams EncodeWords(const Documents& documents, const Split& split);
 // Bytes: ids 0..255 are the bytes, 256 is <eod>. Only what `limits` asks for is made.
 Streams EncodeBytes(const Documents& documents, const Split& split, const StreamLimits& limits);
 
-// Pieces of a trained model, chunk by chunk.
-Streams EncodeSubwords(const Documents& documents, const Split& split, const Subwords& subwords);
+// Pieces of a model of TrainSubwords, chunk by chunk. Errors of EncodeChunks.
+absl::StatusOr<Streams> EncodeSubwords(const Documents& documents, const Split& split,
+                                       const std::string& model);
 
 // The text (of training documents in their shuffled order) behind the first kVocabularyTokens word
 // tokens of training; the last document may be cut.

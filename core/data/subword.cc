@@ -1,57 +1,42 @@
 #include "core/data/subword.h"
 
-#include <sentencepiece_processor.h>
-#include <sentencepiece_trainer.h>
-
+#include <charconv>
 #include <cstdlib>
-#include <unordered_map>
-#include <utility>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/data/files.h"
+#include "core/data/process.h"
 
 namespace saffron {
 namespace {
 
-// The lines of some texts, broken also where a chunk was cut.
-std::vector<std::string_view> Sentences(const std::vector<std::string_view>& texts) {
-  std::vector<std::string_view> sentences;
+// Beside the running program, else where the build put it.
+std::string ToolPath() {
+  std::error_code ignored;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  const auto beside = self.parent_path() / "saffron-subword";
+  return std::filesystem::exists(beside, ignored) ? beside.string() : SAFFRON_SUBWORD_TOOL;
+}
+
+// The lines of some texts, broken also where a chunk was cut, each closed by a newline.
+std::string Sentences(const std::vector<std::string_view>& texts) {
+  std::string sentences;
   for (const std::string_view text : texts) {
-    size_t sentence = 0, last_end = 0;
+    size_t last_end = 0;
     ForEachChunk(text, [&](size_t begin, size_t end) {
       const std::string_view between = text.substr(last_end, begin - last_end);
-      if (between.empty() || between.find('\n') != std::string_view::npos) {
-        if (last_end > sentence) sentences.push_back(text.substr(sentence, last_end - sentence));
-        sentence = begin;
-      }
+      const bool breaks = between.empty() || between.find('\n') != std::string_view::npos;
+      if (begin > 0) sentences += breaks ? '\n' : ' ';
+      sentences += text.substr(begin, end - begin);
       last_end = end;
     });
-    if (last_end > sentence) sentences.push_back(text.substr(sentence, last_end - sentence));
+    sentences += '\n';
   }
   return sentences;
 }
-
-// Hands sentences to SentencePiece one by one.
-class SentenceSource : public sentencepiece::SentenceIterator {
- public:
-  explicit SentenceSource(std::vector<std::string_view> sentences)
-      : sentences_(std::move(sentences)) {
-    Fill();
-  }
-  bool done() const override { return at_ == sentences_.size(); }
-  const std::string& value() const override { return value_; }
-  sentencepiece::util::Status status() const override { return {}; }
-  void Next() override {
-    ++at_;
-    Fill();
-  }
-
- private:
-  void Fill() {
-    if (!done()) value_ = sentences_[at_];
-  }
-
-  std::vector<std::string_view> sentences_;
-  size_t at_ = 0;
-  std::string value_;
-};
 
 // From "... is smaller than required_chars. 20 vs 65. ...": 65; 0 in other messages.
 int RequiredVocab(const std::string& message) {
@@ -60,55 +45,77 @@ int RequiredVocab(const std::string& message) {
   return std::atoi(message.c_str() + at + 4);
 }
 
+absl::Status Write(const std::string& path, std::string_view content) {
+  return WriteFileDurably(path, {content});
+}
+
+// What saffron-subword wrote about `chunks` chunks; false when it is not of that form.
+bool ParseEncoded(std::string_view text, size_t chunks, EncodedChunks* encoded) {
+  const auto line = [&text]() {
+    const size_t newline = std::min(text.find('\n'), text.size());
+    const std::string_view first = text.substr(0, newline);
+    text.remove_prefix(std::min(newline + 1, text.size()));
+    return first;
+  };
+  const auto number = [](std::string_view* rest, auto* value) {
+    const auto [stop, error] = std::from_chars(rest->data(), rest->data() + rest->size(), *value);
+    if (error != std::errc()) return false;
+    rest->remove_prefix(stop - rest->data());
+    if (!rest->empty() && rest->front() == ' ') rest->remove_prefix(1);
+    return true;
+  };
+  std::string_view first = line();
+  int pieces = 0;
+  if (!number(&first, &pieces)) return false;
+  for (int i = 0; i < pieces; ++i) encoded->types.emplace_back(line());
+  encoded->firsts.push_back(0);
+  for (size_t i = 0; i < chunks; ++i) {
+    for (std::string_view rest = line(); !rest.empty();) {
+      if (!number(&rest, &encoded->ids.emplace_back())) return false;
+      if (!number(&rest, &encoded->ends.emplace_back())) return false;
+    }
+    encoded->firsts.push_back(encoded->ids.size());
+  }
+  return text.empty();
+}
+
 }  // namespace
 
-std::string TrainSubwords(SubwordKind kind, int vocab, const std::vector<std::string_view>& texts,
-                          std::string* model, int* vocab_min) {
-  const std::unordered_map<std::string, std::string> options = {
-      {"model_type", kind == SubwordKind::kBpe ? "bpe" : "unigram"},
-      {"vocab_size", std::to_string(vocab)},
-      {"hard_vocab_limit", "false"},
-      {"unk_id", std::to_string(kSubwordUnknown)},
-      {"eos_id", std::to_string(kSubwordEod)},
-      {"eos_piece", "<eod>"},
-      {"bos_id", "-1"},
-      {"pad_id", "-1"},
-      {"max_sentence_length", "1000000000"},  // it would skip longer ones
-      {"num_threads", "1"},
-      {"minloglevel", "3"},
-  };
-  SentenceSource source(Sentences(texts));
-  const auto status = sentencepiece::SentencePieceTrainer::Train(options, &source, model);
-  *vocab_min = status.ok() ? 0 : RequiredVocab(status.ToString());
-  return status.ok() ? "" : status.ToString();
-}
-
-struct Subwords::Impl {
-  sentencepiece::SentencePieceProcessor processor;
-};
-
-Subwords::Subwords() : impl_(std::make_unique<Impl>()) {}
-Subwords::~Subwords() = default;
-
-std::string Subwords::Load(std::string_view model) {
-  const auto status = impl_->processor.LoadFromSerializedProto(model);
-  return status.ok() ? "" : status.ToString();
-}
-
-std::vector<std::string> Subwords::Pieces() const {
-  std::vector<std::string> pieces;
-  for (int id = 0; id < impl_->processor.GetPieceSize(); ++id) {
-    pieces.push_back(impl_->processor.IdToPiece(id));
+absl::StatusOr<std::string> TrainSubwords(const std::string& kind, int vocab,
+                                          const std::vector<std::string_view>& texts) {
+  ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::Make());
+  const std::string sentences = folder.path() + "/sentences", model = folder.path() + "/model";
+  RETURN_IF_ERROR(Write(sentences, Sentences(texts)));
+  ASSIGN_OR_RETURN(const ProcessResult run,
+                   RunProcess({ToolPath(), "train", kind, absl::StrCat(vocab), sentences, model}));
+  if (run.ok()) return ReadWholeFile(model);
+  if (const int vocab_min = RequiredVocab(run.errors); vocab_min > 0) {
+    return absl::InvalidArgumentError(absl::StrCat("data.vocab: want at least ", vocab_min,
+                                                   ", a piece for each character of the text; got ",
+                                                   vocab));
   }
-  return pieces;
+  return absl::InvalidArgumentError(
+      absl::StrCat("a ", kind, " model cannot be trained on this text: ", run.Explain()));
 }
 
-void Subwords::Encode(std::string_view chunk, std::vector<int32_t>* ids,
-                      std::vector<uint32_t>* ends) const {
-  for (const auto& piece : impl_->processor.EncodeAsImmutableProto(chunk).pieces()) {
-    ids->push_back(static_cast<int32_t>(piece.id()));
-    ends->push_back(piece.end());
+absl::StatusOr<EncodedChunks> EncodeChunks(const std::string& model,
+                                           const std::vector<std::string>& chunks) {
+  ASSIGN_OR_RETURN(const TemporaryFolder folder, TemporaryFolder::Make());
+  const std::string model_path = folder.path() + "/model", chunks_path = folder.path() + "/chunks",
+                    encoded_path = folder.path() + "/encoded";
+  std::string lines;
+  for (const std::string& chunk : chunks) lines.append(chunk).push_back('\n');
+  RETURN_IF_ERROR(Write(model_path, model));
+  RETURN_IF_ERROR(Write(chunks_path, lines));
+  ASSIGN_OR_RETURN(const ProcessResult run,
+                   RunProcess({ToolPath(), "encode", model_path, chunks_path, encoded_path}));
+  if (!run.ok()) return absl::InternalError(absl::StrCat("saffron-subword: ", run.Explain()));
+  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(encoded_path));
+  EncodedChunks encoded;
+  if (!ParseEncoded(text, chunks.size(), &encoded)) {
+    return absl::InternalError("saffron-subword: wrote an encoding that cannot be read");
   }
+  return encoded;
 }
 
 }  // namespace saffron

@@ -1,22 +1,18 @@
 #pragma once
 // BPE (Sennrich, Haddow and Birch, "Neural machine translation of rare words with subword units",
-// ACL 2016) and unigram (Kudo, "Subword regularization", ACL 2018) tokenisers, through
-// SentencePiece.
-//
-// This header and its .cc keep clear of Abseil: SentencePiece's own headers declare another
-// absl::string_view. Hence errors as strings here; text_loader.cc makes statuses of them.
+// ACL 2016) and unigram (Kudo, "Subword regularization", ACL 2018) tokenisers, trained and applied
+// by SentencePiece in the program `saffron-subword` (core/subword/main.cc says why it is one).
 
+#include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "core/data/utf8.h"
 
 namespace saffron {
-
-enum class SubwordKind { kBpe, kUnigram };
 
 inline constexpr int32_t kSubwordUnknown = 0, kSubwordEod = 1;
 
@@ -41,30 +37,24 @@ void ForEachChunk(std::string_view text, Sink&& sink) {
   if (begin < text.size()) sink(begin, text.size());
 }
 
-// Trains on the chunks of `texts`, on the calling thread alone, without a random choice: the same
-// input gives the same model. Text is normalised (NFKC; case kept). The model has `vocab` pieces,
-// <unk> and <eod> among them, or fewer where the text has no more. Returns an empty string and sets
-// `model` (SentencePiece's serialised form), or says why not; where `vocab` is too small for the
-// text's characters, `vocab_min` is set to what they need.
-std::string TrainSubwords(SubwordKind kind, int vocab, const std::vector<std::string_view>& texts,
-                          std::string* model, int* vocab_min);
+// The serialised model trained on the chunks of `texts`: one thread, no random choice, so the same
+// input gives the same model. Text is normalised (NFKC; case kept). `kind` is "bpe" or "unigram".
+// The model has `vocab` pieces, <unk> and <eod> among them, or fewer where the text has no more.
+// INVALID_ARGUMENT when `vocab` has no room for the text's characters (says how many they need) or
+// the text does not do; NOT_FOUND when the program is missing.
+absl::StatusOr<std::string> TrainSubwords(const std::string& kind, int vocab,
+                                          const std::vector<std::string_view>& texts);
 
-// A trained model. Thread-safe once loaded.
-class Subwords {
- public:
-  Subwords();
-  ~Subwords();
-  // An error message, or empty when `model` was loaded.
-  std::string Load(std::string_view model);
-
-  std::vector<std::string> Pieces() const;  // by id
-
-  // Appends the ids of a chunk, and for each the offset in the chunk at which its text ends.
-  void Encode(std::string_view chunk, std::vector<int32_t>* ids, std::vector<uint32_t>* ends) const;
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+// Chunks in pieces: chunk i has those numbered firsts[i] to firsts[i + 1] - 1.
+struct EncodedChunks {
+  std::vector<std::string> types;  // the model's pieces by id
+  std::vector<size_t> firsts;
+  std::vector<int32_t> ids;
+  std::vector<uint32_t> ends;  // offset in the chunk at which the piece's text ends
 };
+
+// INTERNAL when `model` cannot be loaded; errors as above.
+absl::StatusOr<EncodedChunks> EncodeChunks(const std::string& model,
+                                           const std::vector<std::string>& chunks);
 
 }  // namespace saffron

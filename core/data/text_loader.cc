@@ -88,37 +88,20 @@ absl::StatusOr<Streams> CachedOrEncoded(const std::string& folder, const std::st
   return Cut(std::move(streams), limits);
 }
 
-// The serialised model of `request` from the file `path`, else trained and stored there.
-absl::StatusOr<std::string> SubwordModel(const std::string& path, const Documents& documents,
-                                         const Split& split, const TextRequest& request) {
-  if (auto cached = ReadSealedFile(path); cached.ok()) return cached;
-  const auto kind = request.tokenizer == "bpe" ? SubwordKind::kBpe : SubwordKind::kUnigram;
-  std::string model;
-  int vocab_min = 0;
-  const std::string error =
-      TrainSubwords(kind, request.vocab, VocabularyText(documents, split), &model, &vocab_min);
-  if (vocab_min > 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "data.vocab: want at least ", vocab_min, " for data.tokenizer ", request.tokenizer,
-        " on corpus \"", request.corpus, "\", a piece for each character; got ", request.vocab));
-  }
-  if (!error.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("data.tokenizer ", request.tokenizer,
-                                                   ": cannot be trained on corpus \"",
-                                                   request.corpus, "\": ", error));
-  }
-  WriteSealedFile(path, model).IgnoreError();
-  return model;
-}
-
+// Pieces of the model in the file `model_path`, which is trained and stored there first if missing.
 absl::StatusOr<Streams> EncodeWithModel(const std::string& model_path, const Documents& documents,
                                         const Split& split, const TextRequest& request) {
-  ASSIGN_OR_RETURN(const std::string model, SubwordModel(model_path, documents, split, request));
-  Subwords subwords;
-  if (const std::string error = subwords.Load(model); !error.empty()) {
-    return absl::InternalError(absl::StrCat(model_path, ": cannot load: ", error));
+  absl::StatusOr<std::string> model = ReadSealedFile(model_path);
+  if (!model.ok()) {
+    model = TrainSubwords(request.tokenizer, request.vocab, VocabularyText(documents, split));
+    if (!model.ok()) {
+      return absl::Status(model.status().code(),
+                          absl::StrCat("corpus \"", request.corpus, "\", data.tokenizer ",
+                                       request.tokenizer, ": ", model.status().message()));
+    }
+    WriteSealedFile(model_path, *model).IgnoreError();
   }
-  return EncodeSubwords(documents, split, subwords);
+  return EncodeSubwords(documents, split, *model);
 }
 
 }  // namespace
