@@ -71,6 +71,11 @@ const ParamSpec* FindParam(std::string_view key);
 std::string NearestParam(std::string_view key);
 std::string NearestName(std::string_view name, const std::vector<std::string>& candidates);
 
+// `given` as a value of `spec`: converted to its type where it has an equal value of it, and of the
+// key's range, choices and form. INVALID_ARGUMENT as ResolvedVariant::Resolve, "KEY: want …, got …".
+// What depends on other keys (ParamSpec::consistent) is not looked at.
+absl::StatusOr<ParamValue> CheckedParam(const ParamSpec& spec, const ParamValue& given);
+
 // Keys of final metrics that a trial of this variant reports ("test/perplexity", ...), so that a
 // roadmap whose metric nobody reports is refused before it runs.
 std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant);
@@ -85,11 +90,15 @@ const std::vector<MetricSpec>& AllMetrics();
 const MetricSpec* FindMetric(std::string_view key);
 
 // Rough cost of the variant before it runs, from its shape alone: used to order work (long first)
-// and to estimate a plan. Parameters are exact; FLOPs are multiply-adds times two.
+// and to estimate a plan.
 struct CostEstimate {
+  // Numbers that define the model. Exact where the corpus has data.vocab types; a guess for
+  // kneser_ney and for one-hot tables that stay sparse, where the text decides.
   double parameters = 0;
-  double flops = 0;
-  double seconds = 0;  // on one core of the reference machine
+  // Arithmetic, multiply-adds times two: of the explicit solution, of one target's forward pass,
+  // and of the whole (a backward pass is two forward ones).
+  double solve_flops = 0, target_flops = 0, flops = 0;
+  double seconds = 0;  // on one core of the reference machine, statistics not cached
 };
 CostEstimate EstimateCost(const ResolvedVariant& variant);
 

@@ -1,21 +1,21 @@
 // data.*: which text or images a variant reads, and how much of it.
 
-#include <cctype>
+#include <algorithm>
 
 #include "core/model/registry_families.h"
 
 namespace saffron {
 namespace {
 
+// The rule by which `saffron data add` names corpora.
 std::string CheckCorpusName(const ParamValue& value) {
   const std::string& name = std::get<std::string>(value);
-  bool good =
-      !name.empty() && name.size() <= 64 && std::isalnum(static_cast<unsigned char>(name[0]));
-  for (char c : name) {
-    good =
-        good && (std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.');
-  }
-  return good ? "" : "want the name of a corpus (letters, digits, '-', '_', '.'; at most 64)";
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+  };
+  const bool good = !name.empty() && name.size() <= 64 && name[0] != '.' && name[0] != '-' &&
+                    std::all_of(name.begin(), name.end(), allowed);
+  return good ? "" : "want the name of a corpus (1 to 64 of a-z 0-9 . _ -)";
 }
 
 }  // namespace

@@ -38,15 +38,16 @@ std::vector<MetricSpec> MakeMetrics() {
       {"train/steps_done", "steps", "Optimisation steps done.", kDeterministic},
       {"train/best_step", "steps", "Step of the parameters that were kept.", kDeterministic},
       {"model/parameters", "", "Numbers that define the model.", kDeterministic},
-      {"model/parameters_trained", "", "Those of them that backpropagation changed.",
-       kDeterministic},
+      {"model/parameters_trained", "",
+       "Those of them that backpropagation changed; 0 without steps.", kDeterministic},
       {"cost/flops", "FLOP", "Estimated arithmetic of solve, training and evaluation.",
        kDeterministic},
       {"solve/alpha", "tokens", "Mass of the prior in smoothed counts.", kDeterministic},
       {"solve/kappa", "tokens", "Shrinkage of evidence from few counts.", kDeterministic},
       {"solve/gamma", "", "Scale of the solved attention; 0: the hold-out preferred none.",
        kDeterministic},
-      {"solve/gain/*", "", "Weight of one key's evidence, by stream and lag (x1, c1, r).",
+      {"solve/gain/*", "",
+       "Weight of one key's evidence in the top layer, by stream and lag (x1, c1, r, o1).",
        kDeterministic},
       {"time/data_s", "s", "Reading the corpus.", kVaries},
       {"time/solve_s", "s", "The explicit solution, or counting.", kVaries},
@@ -91,6 +92,10 @@ void AddSaffuSolve(const ResolvedVariant& variant, MetricList& list) {
     }
   }
   if (variant.Has("model.radius")) list.AddGain("r");
+  if (variant.Int("model.layers") == 1) return;
+  for (int64_t lag = 1; lag <= variant.Int("model.context"); ++lag) {
+    list.AddGain(absl::StrCat("o", lag));  // outputs of the layer below
+  }
 }
 
 void AddSoftmaxSolve(const ResolvedVariant& variant, MetricList& list) {
@@ -128,11 +133,16 @@ std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant) {
             "cache/memory_hits", "cache/disk_hits", "cache/misses"});
   if (variant.Has("data.tokens")) list.Add({"valid/bits_per_byte", "test/bits_per_byte"});
   if (!variant.Has("train.init")) return list.Take();
-  list.AddSplits("accuracy");
-  if (variant.String("train.init") == "explicit") {
+  const bool is_explicit = variant.String("train.init") == "explicit";
+  const bool is_tuned = variant.Int("train.steps") > 0;
+  // The sparse solution over one-hot tokens ranks no guesses.
+  const bool stays_sparse =
+      variant.Has("model.input") && variant.Has("model.context") && is_explicit && !is_tuned;
+  if (!stays_sparse) list.AddSplits("accuracy");
+  if (is_explicit) {
     (type == "saffu" ? AddSaffuSolve : AddSoftmaxSolve)(variant, list);
   }
-  if (variant.Int("train.steps") > 0) {
+  if (is_tuned) {
     list.Add({"train/loss", "train/steps_done", "train/best_step", "time/tokens_per_s"});
   }
   return list.Take();

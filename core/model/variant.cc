@@ -105,29 +105,6 @@ absl::StatusOr<ParamValue> Convert(const ParamSpec& spec, const ParamValue& give
   return WantGot(spec, absl::StrCat("want ", Wanted(spec)), given);
 }
 
-absl::StatusOr<ParamValue> Checked(const ParamSpec& spec, const ParamValue& given) {
-  ASSIGN_OR_RETURN(ParamValue value, Convert(spec, given));
-  bool in_range = true;
-  if (const auto* whole = std::get_if<int64_t>(&value)) in_range = InRange(spec, *whole);
-  if (const auto* real = std::get_if<double>(&value)) in_range = InRange(spec, *real);
-  if (!in_range) return WantGot(spec, absl::StrCat("want ", Wanted(spec)), given);
-  if (const auto* text = std::get_if<std::string>(&value); text && !spec.choices.empty()) {
-    bool known = false;
-    for (const std::string& choice : spec.choices) known = known || choice == *text;
-    if (!known) {
-      const std::string near = NearestName(*text, spec.choices);
-      return WantGot(spec, absl::StrCat("want ", Wanted(spec)), given,
-                     near.empty() ? "" : absl::StrCat("; did you mean ", near, "?"));
-    }
-  }
-  if (spec.validate) {
-    if (std::string wanted = spec.validate(value); !wanted.empty()) {
-      return WantGot(spec, wanted, given);
-    }
-  }
-  return value;
-}
-
 class PointerView : public ParamView {
  public:
   PointerView(const RegistryTable& table, const std::vector<const ParamValue*>& values)
@@ -154,6 +131,29 @@ const T& ValueOf(const std::map<std::string, ParamValue>& params, std::string_vi
 
 }  // namespace
 
+absl::StatusOr<ParamValue> CheckedParam(const ParamSpec& spec, const ParamValue& given) {
+  ASSIGN_OR_RETURN(ParamValue value, Convert(spec, given));
+  bool in_range = true;
+  if (const auto* whole = std::get_if<int64_t>(&value)) in_range = InRange(spec, *whole);
+  if (const auto* real = std::get_if<double>(&value)) in_range = InRange(spec, *real);
+  if (!in_range) return WantGot(spec, absl::StrCat("want ", Wanted(spec)), given);
+  if (const auto* text = std::get_if<std::string>(&value); text && !spec.choices.empty()) {
+    bool known = false;
+    for (const std::string& choice : spec.choices) known = known || choice == *text;
+    if (!known) {
+      const std::string near = NearestName(*text, spec.choices);
+      return WantGot(spec, absl::StrCat("want ", Wanted(spec)), given,
+                     near.empty() ? "" : absl::StrCat("; did you mean ", near, "?"));
+    }
+  }
+  if (spec.validate) {
+    if (std::string wanted = spec.validate(value); !wanted.empty()) {
+      return WantGot(spec, wanted, given);
+    }
+  }
+  return value;
+}
+
 std::string ParamValueText(const ParamValue& value) { return std::visit(TextOf{}, value); }
 
 absl::StatusOr<ResolvedVariant> ResolvedVariant::Resolve(
@@ -172,7 +172,7 @@ absl::StatusOr<ResolvedVariant> ResolvedVariant::Resolve(
                        near.empty() ? "; keys start with data., model., solve. or train."
                                     : absl::StrCat("; did you mean ", near, "?")));
     }
-    ASSIGN_OR_RETURN(checked[index], Checked(specs[index], value));
+    ASSIGN_OR_RETURN(checked[index], CheckedParam(specs[index], value));
     values[index] = &checked[index];
   }
   const std::vector<bool> relevant = table.DropIrrelevant(values);

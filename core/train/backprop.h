@@ -1,0 +1,43 @@
+#pragma once
+// The optimisation loop, the same for every model: batches, schedule, clipping, learning curve,
+// early stopping, keeping the best parameters, divergence.
+//
+// Backpropagation visits the whole training stream, the blocks included that the explicit solution
+// holds out of its counts to calibrate on: a random start has no use for a hold-out, and both
+// starts are to be trained on the same examples.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/optim/optimizer.h"
+#include "core/train/trial_model.h"
+
+namespace saffron {
+
+// The optimiser that the variant's train.* keys describe.
+absl::StatusOr<std::unique_ptr<Optimizer<float>>> MakeOptimizerOf(const ResolvedVariant& variant);
+
+struct BackpropReport {
+  bool diverged = false;
+  std::string message;  // why it diverged
+  int64_t steps_done = 0;
+  int64_t best_step = 0;  // step of the parameters left in the arena
+  int64_t evaluated_targets = 0;
+  double train_loss = 0;  // of the last stretch between evaluations
+  double train_seconds = 0;
+  double evaluate_seconds = 0;
+};
+
+// Runs train.steps steps on the model's parameters and leaves in them what train.keep asks for.
+// Records "train/loss", "valid/nats_per_token" and "valid/perplexity" at every evaluation; the
+// first is before step 1. CANCELLED when stopped.
+absl::StatusOr<BackpropReport> Backpropagate(const TrialInputs& inputs, Optimizer<float>& optimizer,
+                                             Trainable& model, MeasurementSink& sink);
+
+// Steps between evaluations: train.eval_every, or for 0 a tenth of the steps, rounded up, but not
+// fewer than five, so that short runs are not mostly evaluation.
+int64_t EvaluationInterval(const ResolvedVariant& variant);
+
+}  // namespace saffron

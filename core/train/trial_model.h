@@ -1,0 +1,74 @@
+#pragma once
+// What a model family gives the trainer: reading its data, starting (solved or drawn), scoring,
+// and, where it can be trained, losses and gradients. One file a family; trial_families.h lists
+// them.
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/layers/evaluation.h"
+#include "core/math/parameter_arena.h"
+#include "core/train/trainer.h"
+
+namespace saffron {
+
+// What RunTrial was given.
+struct TrialInputs {
+  const ResolvedVariant& variant;
+  uint64_t seed;
+  const std::string& data_fingerprint;
+  const TrainerEnv& env;
+
+  bool stopped() const { return env.stop != nullptr && env.stop->load(std::memory_order_relaxed); }
+};
+
+enum class Split { kTrain, kValid, kTest };
+
+// How a model does on a split.
+struct Score {
+  int64_t targets = 0;
+  double nats = 0;  // mean negative log-likelihood of a target
+  std::optional<double> accuracy = {};
+  std::optional<double> bits_per_byte = {};
+};
+
+// What backpropagation works on.
+class Trainable {
+ public:
+  virtual ~Trainable() = default;
+  // Training examples; they are numbered from 0.
+  virtual int64_t examples() const = 0;
+  // Mean loss of the examples at the present parameters; leaves its gradient in the arena.
+  virtual double LossAndGradient(absl::Span<const int64_t> examples) = 0;
+  virtual ParameterArena<float>& arena() = 0;
+  // On the fixed sample of the validation split that learning curves are drawn on.
+  virtual Evaluation EvaluateCurve() = 0;
+  // Mean loss there of a model that knows only how frequent the classes are.
+  virtual double PriorNats() const = 0;
+};
+
+// Called in the order of declaration; the time of each is measured. Errors are RunTrial's.
+class TrialModel {
+ public:
+  virtual ~TrialModel() = default;
+  // Reads the data.
+  virtual absl::Status Load(const TrialInputs& inputs) = 0;
+  // Counts, solves or draws the parameters. `moments`: state arrays of the optimiser that will
+  // train them, 0 when none will.
+  virtual absl::Status Start(const TrialInputs& inputs, int moments) = 0;
+  // nullptr for models without gradients. Lives as long as the model.
+  virtual Trainable* trainable() { return nullptr; }
+  // With the present parameters.
+  virtual absl::StatusOr<Score> Evaluate(Split split) = 0;
+  // Adds "model/parameters" and what the solution chose ("solve/..."), by metric key.
+  virtual void Describe(std::map<std::string, double>* metrics) const = 0;
+};
+
+}  // namespace saffron
