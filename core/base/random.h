@@ -18,6 +18,7 @@ enum class RandomPurpose : uint32_t {
   kDropout = 4,
   kSweep = 5,
   kTest = 6,
+  kBackoff = 7,
 };
 
 class CounterRandom {

@@ -1,0 +1,27 @@
+#pragma once
+// One assignment executed: from the wire's Assignment to the trainer and back to an AttemptResult.
+
+#include <atomic>
+#include <functional>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/train/trainer.h"
+#include "saffron/v1/worker.pb.h"
+
+namespace saffron {
+
+// Trains what is assigned; the errors are RunTrial's. Tests put their own in its place.
+using TrialBody = std::function<absl::StatusOr<TrialResult>(
+    const v1::Assignment& assignment, const std::atomic<bool>& stop, MeasurementSink& sink)>;
+
+// What the attempt came to. A status becomes a failure class: RESOURCE_EXHAUSTED is OUT_OF_MEMORY,
+// the rest ERROR. (Of a trial that was told to stop, SlotProcess says why.) The final metrics carry
+// the number of steps done.
+v1::AttemptResult ResultOf(const v1::AttemptRef& ref, const absl::StatusOr<TrialResult>& result,
+                           absl::Time started, absl::Time ended);
+
+v1::AttemptResult FailedResult(const v1::AttemptRef& ref, v1::FailureClass failure_class,
+                               std::string message);
+
+}  // namespace saffron
