@@ -39,7 +39,8 @@ template <typename T>
 class SaffuNetwork {
  public:
   struct Options {
-    int moments = 0;  // of the optimiser that will train it (Optimizer::moments()); 0: none will
+    bool train = true;  // false: for evaluation alone, without memory for gradients and batches
+    int moments = 0;    // of the optimiser that will train it: Optimizer::moments()
     // Targets that go through the kernels together; larger batches are cut, with the same result up
     // to rounding. Memory is about 4 outputs * chunk bytes, and as much again for each r and o key.
     int chunk = 1024;
@@ -58,12 +59,13 @@ class SaffuNetwork {
   // has diverged.
   virtual double LossAndGradient(absl::Span<const int32_t> stream,
                                  absl::Span<const int64_t> positions) = 0;
-  // The same loss without the gradient.
+  // The same loss without the gradient; needs Options::train too.
   virtual double Loss(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions) = 0;
 
   // All targets t = first, ..., stream.size() - 1. The contexts of the first targets reach back to
   // before `first`, and before the stream's start find FeatureTables::padding.
-  virtual Evaluation Evaluate(absl::Span<const int32_t> stream, int64_t first) = 0;
+  // RESOURCE_EXHAUSTED when there is no memory.
+  virtual absl::StatusOr<Evaluation> Evaluate(absl::Span<const int32_t> stream, int64_t first) = 0;
 
   // Parameters in the kernels' own order, with gradient and moments; snapshot or restore a network
   // by copying parameters().

@@ -1,0 +1,224 @@
+#include "core/layers/saffu_layer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/status_macros.h"
+#include "core/layers/layer_places.h"
+#include "core/layers/layer_stack.h"
+#include "core/layers/saffu_shape.h"
+
+namespace saffron {
+namespace {
+
+// Targets that an evaluation takes at once: many, because they share the rows of their tokens;
+// fewer where rows are of one position alone (r and o keys), whose products should stay in the
+// cache.
+constexpr int kEvaluationChunk = 16384;
+constexpr int kEvaluationChunkByPosition = 2048;
+
+bool RowsByPosition(const std::vector<SaffuLayerShape>& shapes) {
+  return std::ranges::any_of(shapes, [](const SaffuLayerShape& shape) {
+    return std::ranges::any_of(shape.keys, [](const KeySpec& key) {
+      return key.stream == Stream::kBag || key.stream == Stream::kLower;
+    });
+  });
+}
+
+template <typename T>
+class StackedSaffu final : public SaffuNetwork<T> {
+ public:
+  StackedSaffu(const std::vector<SaffuLayerParams<T>>& layers,
+               std::shared_ptr<const FeatureTables> features, int chunk)
+      : features_(std::move(features)), chunk_(chunk) {
+    for (const SaffuLayerParams<T>& layer : layers) {
+      shapes_.push_back(layer.shape);
+      gains_.push_back(layer.gain);
+    }
+    PlaceParameters(layers);
+  }
+
+  absl::Status Allocate(bool train, int moments) {
+    ASSIGN_OR_RETURN(
+        arena_, ParameterArena<T>::Create(
+                    {.parameters = size_, .gradients = train ? size_ : 0, .moments = moments}));
+    if (!train) return absl::OkStatus();
+    T* gradient = arena_.gradients().data();
+    arena_.segments() = {
+        {.begin = 0, .size = decayed_, .gradient = gradient, .decay = true},
+        {.begin = decayed_, .size = size_ - decayed_, .gradient = gradient + decayed_}};
+    stack_ = std::make_unique<LayerStack<T>>(places_, gains_, *features_, chunk_, true);
+    if (stack_->ok()) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for batches of ", chunk_, " targets"));
+  }
+
+  void SetParameters(const std::vector<SaffuLayerParams<T>>& layers) {
+    T* arena = arena_.parameters().data();
+    for (size_t l = 0; l < layers.size(); ++l) {
+      ForEachParameter(static_cast<int>(l), [&](int64_t at, std::vector<T> SaffuLayerParams<T>::*v,
+                                                int64_t i) { arena[at] = (layers[l].*v)[i]; });
+    }
+  }
+
+  double LossAndGradient(absl::Span<const int32_t> stream,
+                         absl::Span<const int64_t> positions) override {
+    CHECK(stack_ != nullptr) << "the network was made for evaluation";
+    CHECK(!positions.empty()) << "empty batch";
+    const T* arena = arena_.parameters().data();
+    T* gradient = arena_.gradients().data();
+    // The first chunk sets the gradient of U; the rest is small and cleared here.
+    std::fill(gradient + u_end_, gradient + size_, T{0});
+    const T scale = static_cast<T>(1.0 / static_cast<double>(positions.size()));
+    double nats = 0;
+    for (size_t begin = 0; begin < positions.size(); begin += chunk_) {
+      nats += stack_->Forward(arena, stream, positions.subspan(begin, chunk_)).nats;
+      stack_->Backward(arena, scale, begin == 0, gradient);
+    }
+    return nats / static_cast<double>(positions.size());
+  }
+
+  double Loss(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions) override {
+    CHECK(stack_ != nullptr) << "the network was made for evaluation";
+    CHECK(!positions.empty()) << "empty batch";
+    double nats = 0;
+    for (size_t begin = 0; begin < positions.size(); begin += chunk_) {
+      const auto chunk = positions.subspan(begin, chunk_);
+      nats += stack_->Forward(arena_.parameters().data(), stream, chunk).nats;
+    }
+    return nats / static_cast<double>(positions.size());
+  }
+
+  absl::StatusOr<Evaluation> Evaluate(absl::Span<const int32_t> stream, int64_t first) override {
+    const int64_t end = static_cast<int64_t>(stream.size());
+    const int64_t chunk =
+        std::min<int64_t>(RowsByPosition(shapes_) ? kEvaluationChunkByPosition : kEvaluationChunk,
+                          std::max<int64_t>(end - first, 1));
+    LayerStack<T> stack(places_, gains_, *features_, static_cast<int>(chunk), false);
+    if (!stack.ok()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory to evaluate ", chunk, " targets at a time"));
+    }
+    Evaluation total;
+    std::vector<int64_t> positions;
+    for (int64_t begin = first; begin < end; begin += chunk) {
+      positions.resize(std::min(chunk, end - begin));
+      for (size_t i = 0; i < positions.size(); ++i) positions[i] = begin + static_cast<int64_t>(i);
+      const Evaluation part = stack.Forward(arena_.parameters().data(), stream, positions);
+      total.targets += part.targets;
+      total.nats += part.nats;
+      total.correct += part.correct;
+    }
+    return total;
+  }
+
+  ParameterArena<T>& arena() override { return arena_; }
+
+  SaffuLayerParams<T> Layer(int index) const override {
+    const LayerPlaces<T>& places = places_[index];
+    const SaffuLayerShape& shape = shapes_[index];
+    SaffuLayerParams<T> layer;
+    layer.shape = shape;
+    layer.gain = gains_[index];
+    layer.beta.resize(shape.num_keys());
+    layer.u.resize(static_cast<size_t>(shape.InputDim()) * shape.outputs);
+    if (places.has_bias) layer.bias.resize(shape.outputs);
+    if (shape.attention) {
+      int64_t size = 0;
+      for (const KeySpec& key : shape.keys) size += int64_t{shape.keys[0].dim} * key.dim;
+      layer.w.resize(size);
+    }
+    const T* arena = arena_.parameters().data();
+    ForEachParameter(index, [&](int64_t at, std::vector<T> SaffuLayerParams<T>::*v, int64_t i) {
+      (layer.*v)[i] = arena[at];
+    });
+    return layer;
+  }
+
+  int num_layers() const override { return static_cast<int>(shapes_.size()); }
+
+  int64_t num_parameters() const override {
+    int64_t count = 0;
+    for (int l = 0; l < num_layers(); ++l) {
+      ForEachParameter(l,
+                       [&](int64_t, std::vector<T> SaffuLayerParams<T>::*, int64_t) { ++count; });
+    }
+    return count;
+  }
+
+ private:
+  // U of all layers, then W of all layers (decayed by optimisers that decay), then beta and bias.
+  void PlaceParameters(const std::vector<SaffuLayerParams<T>>& layers) {
+    const auto take = [this](int64_t size) {
+      const int64_t begin = size_;
+      size_ += (size + 63) / 64 * 64;
+      return begin;
+    };
+    places_.resize(layers.size());
+    for (size_t l = 0; l < layers.size(); ++l) {
+      places_[l].shape = &shapes_[l];
+      places_[l].has_bias = !layers[l].bias.empty();
+      places_[l].u = take(places_[l].u_size());
+    }
+    u_end_ = size_;
+    for (LayerPlaces<T>& places : places_) places.w = take(places.w_size());
+    decayed_ = size_;
+    for (LayerPlaces<T>& places : places_) {
+      places.beta = take(places.shape->num_keys());
+      places.bias = take(places.bias_size());
+    }
+  }
+
+  // Calls f(place in the arena, member of SaffuLayerParams, index in it) for all of a layer.
+  template <typename F>
+  void ForEachParameter(int index, F f) const {
+    using Params = SaffuLayerParams<T>;
+    const LayerPlaces<T>& places = places_[index];
+    const SaffuLayerShape& shape = shapes_[index];
+    for (int row = 0; row < shape.InputDim(); ++row) {
+      for (int i = 0; i < shape.outputs; ++i) {
+        f(places.u_at(row, i), &Params::u, int64_t{row} * shape.outputs + i);
+      }
+    }
+    int64_t w_index = 0;
+    for (int k = 0; shape.attention && k < shape.num_keys(); ++k) {
+      const int dim = shape.keys[k].dim;
+      for (int row = 0; row < shape.keys[0].dim; ++row) {
+        const int64_t at = places.w_offset(k) + int64_t{row} * PaddedDim(dim);
+        for (int j = 0; j < dim; ++j) f(at + j, &Params::w, w_index++);
+      }
+    }
+    for (int k = 0; k < shape.num_keys(); ++k) f(places.beta + k, &Params::beta, k);
+    for (int i = 0; places.has_bias && i < shape.outputs; ++i) f(places.bias + i, &Params::bias, i);
+  }
+
+  std::shared_ptr<const FeatureTables> features_;
+  int chunk_;
+  std::vector<SaffuLayerShape> shapes_;
+  std::vector<T> gains_;
+  std::vector<LayerPlaces<T>> places_;
+  int64_t u_end_ = 0, decayed_ = 0, size_ = 0;  // ends of U; of U and W; of all
+  ParameterArena<T> arena_;
+  std::unique_ptr<LayerStack<T>> stack_;  // in training
+};
+
+}  // namespace
+
+template <typename T>
+absl::StatusOr<std::unique_ptr<SaffuNetwork<T>>> SaffuNetwork<T>::Create(
+    const std::vector<SaffuLayerParams<T>>& layers, std::shared_ptr<const FeatureTables> features,
+    const Options& options) {
+  CHECK(options.chunk >= 1 && options.moments >= 0);
+  RETURN_IF_ERROR(CheckSaffuLayers(layers, *features));
+  auto network = std::make_unique<StackedSaffu<T>>(layers, std::move(features), options.chunk);
+  RETURN_IF_ERROR(network->Allocate(options.train, options.moments));
+  network->SetParameters(layers);
+  return network;
+}
+
+template class SaffuNetwork<float>;
+template class SaffuNetwork<double>;
+
+}  // namespace saffron
