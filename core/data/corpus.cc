@@ -73,10 +73,14 @@ bool Consistent(const Manifest& manifest) {
 }
 
 absl::Status Changed(const std::string& folder, const Manifest& manifest, const std::string& what) {
+  const CorpusInfo& info = manifest.info;
+  const std::string remedy =
+      info.origin.starts_with("npm:")
+          ? absl::StrCat("saffron data fetch ", info.name)
+          : absl::StrCat("saffron data add ", info.name, " FILES... --replace");
   return absl::DataLossError(absl::StrCat(DocumentsPath(folder), ": was changed after corpus \"",
-                                          manifest.info.name, "\" was added: ", what,
-                                          "; add it again with `saffron data add ",
-                                          manifest.info.name, " FILES... --replace`"));
+                                          info.name, "\" was added: ", what,
+                                          "; put it right with `", remedy, "`"));
 }
 
 absl::Status SizeChanged(const std::string& folder, const Manifest& manifest, int64_t found) {

@@ -96,9 +96,9 @@ class DataStore {
   // Adds the documents of `files` (text_reader.h says how files become documents). INVALID_ARGUMENT
   // for a bad name, invalid UTF-8 (file, line, column, byte offset), an empty file, fewer than 20
   // documents (a split would be empty), or a validation or test part of no more than kEvalContext
-  // words; ALREADY_EXISTS when `name` holds other bytes and `replace` is false; NOT_FOUND,
-  // PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full) from the file system. Adding the same bytes
-  // again changes nothing.
+  // words; ALREADY_EXISTS when `name` holds other bytes and `replace` is false; PERMISSION_DENIED,
+  // RESOURCE_EXHAUSTED (disk full) for the data directory. Adding the same bytes again changes
+  // nothing.
   absl::StatusOr<CorpusInfo> AddText(const std::string& name, const std::vector<std::string>& files,
                                      const std::string& document_separator, bool replace,
                                      const std::string& origin = "");

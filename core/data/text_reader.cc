@@ -29,7 +29,9 @@ absl::StatusOr<std::vector<std::string>> FilesOfFolder(const std::string& folder
     const bool hidden = entry->path().filename().string().starts_with('.');
     if (!hidden && entry->is_regular_file(gone)) files.push_back(entry->path().string());
   }
-  if (error) return FileError("list", folder, error.value());
+  if (error) {
+    return absl::InvalidArgumentError(FileError("list", folder, error.value()).message());
+  }
   if (files.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(folder, ": the folder has no files in it (folders below are not searched)"));
@@ -45,7 +47,7 @@ absl::StatusOr<std::vector<std::string>> MatchesOf(const std::string& pattern) {
   if (result == 0) files.assign(matches.gl_pathv, matches.gl_pathv + matches.gl_pathc);
   ::globfree(&matches);
   if (files.empty()) {
-    return absl::NotFoundError(absl::StrCat(pattern, ": no file matches this pattern"));
+    return absl::InvalidArgumentError(absl::StrCat(pattern, ": no file matches this pattern"));
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -140,7 +142,9 @@ absl::StatusOr<std::vector<std::string>> ReadTextDocuments(const std::vector<std
   const std::string_view marker = WithoutTrailingSpace(separator);
   std::vector<std::string> documents;
   for (const std::string& file : files) {
-    ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(file));
+    const absl::StatusOr<std::string> read = ReadWholeFile(file);
+    if (!read.ok()) return absl::InvalidArgumentError(read.status().message());
+    const std::string& bytes = *read;
     RETURN_IF_ERROR(CheckIsText(file, bytes));
     std::string_view text = bytes;
     if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
