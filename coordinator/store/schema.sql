@@ -67,16 +67,6 @@ CREATE TABLE variants (
   seconds    REAL NOT NULL               -- estimated time of one trial on one reference core
 ) STRICT;
 
--- The same configuration one key a row, for joins. Exactly one of number and text is set.
-CREATE TABLE variant_params (
-  variant INTEGER NOT NULL REFERENCES variants (id),
-  key     TEXT NOT NULL,
-  type    TEXT NOT NULL CHECK (type IN ('boolean', 'integer', 'number', 'string')),
-  number  REAL,                          -- booleans are 0 and 1
-  text    TEXT,
-  PRIMARY KEY (variant, key)
-) STRICT, WITHOUT ROWID;
-
 -- The distinct variants of a revision, in the order of its expansion.
 CREATE TABLE roadmap_variants (
   roadmap  INTEGER NOT NULL,
@@ -117,13 +107,12 @@ CREATE TABLE trials (
                                                'failed', 'cancelled')),
   attempts      INTEGER NOT NULL,        -- made so far; the number of the newest one
   budget_from   INTEGER NOT NULL,        -- attempts up to this number do not count against the budgets
-  failure_class TEXT,                    -- of the newest failed attempt
+  failure_class TEXT,                    -- set iff failed
   message       TEXT NOT NULL,           -- why it diverged, failed or was cancelled
   created_us    INTEGER NOT NULL,
   ended_us      INTEGER,                 -- set iff terminal
   UNIQUE (variant, seed, data, numerics)
 ) STRICT;
-CREATE INDEX trials_unfinished ON trials (id) WHERE state IN ('queued', 'leased');
 
 -- The trials of a revision. A trial may belong to several roadmaps.
 CREATE TABLE roadmap_trials (
@@ -199,7 +188,10 @@ CREATE TABLE workers (
 CREATE TABLE events (
   id      INTEGER PRIMARY KEY,
   at_us   INTEGER NOT NULL,
-  kind    TEXT NOT NULL,                 -- 'queued', 'leased', 'succeeded', 'lease_expired', 'submitted', ...
+  kind    TEXT NOT NULL,                 -- of a trial: 'queued', 'leased', 'recovered', 'attempt_failed',
+                                         -- 'attempt_cancelled', 'late_result', or the outcome it ended in;
+                                         -- of a worker: 'joined', 'left', 'lost';
+                                         -- of a roadmap: 'submitted', 'cancel', 'resume'; 'paused', 'started'
   trial   INTEGER,
   attempt INTEGER,
   worker  INTEGER,
@@ -211,6 +203,15 @@ CREATE TRIGGER events_keep_update BEFORE UPDATE ON events
   BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER events_keep_delete BEFORE DELETE ON events
   BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+
+-- The variants' configurations one key a row, for joins. Exactly one of number and text is set.
+CREATE VIEW variant_params AS
+SELECT v.id AS variant, j.key AS key,
+       CASE j.type WHEN 'true' THEN 'boolean' WHEN 'false' THEN 'boolean' WHEN 'integer' THEN 'integer'
+                   WHEN 'real' THEN 'number' ELSE 'string' END AS type,
+       CASE WHEN j.type <> 'text' THEN j.value END AS number,  -- booleans are 0 and 1
+       CASE WHEN j.type = 'text' THEN j.value END AS text
+FROM variants v, json_each(v.json) j;
 
 -- One row for each trial of each roadmap's current revision (a trial that two roadmaps share has one
 -- row in each: filter by roadmap). Final metrics and the commonest parameters are columns; a column

@@ -1,0 +1,317 @@
+#include "coordinator/store/run_store.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/store/schema.h"
+#include "core/base/status_macros.h"
+
+namespace saffron {
+namespace {
+
+std::string DescribeThisProcess(absl::Time now) {
+  char host[HOST_NAME_MAX + 1] = {};
+  ::gethostname(host, HOST_NAME_MAX);
+  return absl::StrCat("process ", ::getpid(), " on ", host, ", since ",
+                      absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", now, absl::UTCTimeZone()));
+}
+
+// The path without symbolic links, so that every name of a file finds the same lock.
+absl::StatusOr<std::string> Resolve(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path full = std::filesystem::weakly_canonical(path, error);
+  if (error) return absl::NotFoundError(absl::StrCat(path, ": ", error.message()));
+  if (std::filesystem::is_directory(full, error)) {
+    return absl::FailedPreconditionError(absl::StrCat(path, " is a folder: name a file with --db"));
+  }
+  if (!std::filesystem::is_directory(full.parent_path(), error)) {
+    return absl::NotFoundError(
+        absl::StrCat("cannot create ", path, ": there is no folder ", full.parent_path().string()));
+  }
+  return full.string();
+}
+
+std::optional<absl::Duration> OptionalMicros(const Statement& row, int column) {
+  if (row.IsNull(column)) return std::nullopt;
+  return absl::Microseconds(row.Int(column));
+}
+
+}  // namespace
+
+RunStore::RunStore(const Options& options, DatabaseLock lock, Database db,
+                   std::string coordinator_id)
+    : options_(options),
+      lock_(std::move(lock)),
+      db_(std::move(db)),
+      coordinator_id_(std::move(coordinator_id)) {}
+
+absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const Options& options, absl::Time now) {
+  ASSIGN_OR_RETURN(const std::string path, Resolve(options.path));
+  ASSIGN_OR_RETURN(DatabaseLock lock, DatabaseLock::Take(path + ".lock", DescribeThisProcess(now)));
+  absl::StatusOr<Database> db = Database::Open(path, Database::Mode::kReadWriteCreate);
+  if (!db.ok()) {
+    return absl::FailedPreconditionError(std::string(db.status().message()));
+  }
+  // Recognise before touching: nothing is written to a file that is not ours.
+  RETURN_IF_ERROR(ReadSchemaVersion(*db, path).status());
+  if (sqlite3_db_readonly(db->get(), "main") == 1) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " is read-only: a coordinator must write to it"));
+  }
+  RETURN_IF_ERROR(db->Execute("PRAGMA journal_mode = WAL"));
+  RETURN_IF_ERROR(db->Execute(options.survive_power_loss ? "PRAGMA synchronous = FULL"
+                                                         : "PRAGMA synchronous = NORMAL"));
+  RETURN_IF_ERROR(
+      db->Execute("PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; "
+                  "PRAGMA cache_size = -65536"));
+  RETURN_IF_ERROR(PrepareSchema(*db, path, now));
+  std::string coordinator_id;
+  {
+    ASSIGN_OR_RETURN(Statement id, db->Prepare("SELECT coordinator_id FROM coordinator"));
+    ASSIGN_OR_RETURN(const bool row, id.Next());
+    if (row) coordinator_id = id.Text(0);
+  }
+  return std::unique_ptr<RunStore>(
+      new RunStore(options, std::move(lock), std::move(*db), std::move(coordinator_id)));
+}
+
+absl::Status RunStore::Begin() { return db_.Execute("BEGIN IMMEDIATE"); }
+absl::Status RunStore::Commit() { return db_.Execute("COMMIT"); }
+void RunStore::Rollback() {
+  // Some errors have rolled back already.
+  if (sqlite3_get_autocommit(db_.get()) == 0) (void)db_.Execute("ROLLBACK");
+}
+
+absl::Status RunStore::LimitPagesForTest(int64_t pages) {
+  return db_.Execute(absl::StrCat("PRAGMA max_page_count = ", pages));
+}
+
+// ---- Reading back
+// --------------------------------------------------------------------------------
+
+namespace {
+
+constexpr char kLoadTrials[] =
+    "SELECT t.id, v.seconds, t.attempts, t.state, a.worker, a.failure_class "
+    "FROM trials t JOIN variants v ON v.id = t.variant "
+    "LEFT JOIN attempts a ON t.state IN ('queued', 'leased') AND a.trial = t.id "
+    "AND a.number = t.attempts ORDER BY t.id";
+constexpr char kLoadFailures[] =
+    "SELECT a.trial, a.failure_class, count(*) FROM attempts a JOIN trials t ON t.id = a.trial "
+    "WHERE t.state IN ('queued', 'leased') AND a.number > t.budget_from AND a.outcome = 'failed' "
+    "GROUP BY a.trial, a.failure_class ORDER BY a.trial";
+constexpr char kLoadPolicies[] =
+    "SELECT r.id, v.deadline_us, v.retry_preempted, v.retry_worker_lost, v.retry_out_of_memory, "
+    "v.retry_timeout, v.retry_error FROM roadmaps r "
+    "JOIN revisions v ON v.roadmap = r.id AND v.revision = r.revision ORDER BY r.id";
+constexpr char kLoadWanted[] =
+    "SELECT rt.trial, rt.wanted, t.seed - v.seed_first, rv.role = 'baseline', rv.position, "
+    "x.seconds FROM roadmaps r "
+    "JOIN revisions v ON v.roadmap = r.id AND v.revision = r.revision "
+    "JOIN roadmap_trials rt ON rt.roadmap = r.id AND rt.revision = r.revision "
+    "JOIN trials t ON t.id = rt.trial JOIN variants x ON x.id = t.variant "
+    "JOIN roadmap_variants rv ON rv.roadmap = r.id AND rv.revision = r.revision "
+    "AND rv.variant = t.variant WHERE r.id = ? ORDER BY rt.trial";
+
+absl::StatusOr<TrialState> StateOf(const Statement& row) {
+  const std::string_view name = row.Text(3);
+  if (name == "queued") {
+    Queued queued;
+    if (row.Text(5) == FailureClassName(FailureClass::kWorkerLost)) {
+      queued.lost_by = WorkerId{row.Int(4)};
+    }
+    return queued;
+  }
+  // The roadmap in whose turn it was leased is not remembered: filled in by whoever wants it.
+  if (name == "leased") return Leased{WorkerId{row.Int(4)}, RoadmapId{}};
+  const std::optional<Outcome> outcome = OutcomeFromName(name);
+  if (!outcome) {
+    return absl::DataLossError(
+        absl::StrCat("trial ", row.Int(0), " is in the unknown state ", std::string(name)));
+  }
+  return Ended{*outcome};
+}
+
+}  // namespace
+
+absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
+  Scheduler::Snapshot snapshot;
+  std::map<int64_t, size_t> unfinished;  // trial -> index
+  ASSIGN_OR_RETURN(Statement * trials, db_.Use(kLoadTrials));
+  trials->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, trials->Next());
+    if (!row) break;
+    ASSIGN_OR_RETURN(TrialState state, StateOf(*trials));
+    if (!std::holds_alternative<Ended>(state)) {
+      unfinished.emplace_hint(unfinished.end(), trials->Int(0), snapshot.trials.size());
+    }
+    snapshot.trials.push_back({.id = TrialId{trials->Int(0)},
+                               .cost_seconds = trials->Double(1),
+                               .attempts = static_cast<int32_t>(trials->Int(2)),
+                               .state = std::move(state)});
+  }
+  ASSIGN_OR_RETURN(Statement * failures, db_.Use(kLoadFailures));
+  failures->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, failures->Next());
+    if (!row) break;
+    const std::optional<FailureClass> failure = FailureClassFromName(failures->Text(1));
+    if (!failure) continue;
+    snapshot.trials[unfinished.at(failures->Int(0))].failures[static_cast<int>(*failure)] =
+        static_cast<int>(failures->Int(2));
+  }
+  ASSIGN_OR_RETURN(Statement * policies, db_.Use(kLoadPolicies));
+  policies->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, policies->Next());
+    if (!row) break;
+    Scheduler::Snapshot::Roadmap roadmap{.id = RoadmapId{policies->Int(0)}};
+    if (!policies->IsNull(1)) roadmap.policy.deadline = absl::FromUnixMicros(policies->Int(1));
+    for (int i = 0; i < kFailureClasses; ++i) {
+      roadmap.policy.retry.max[i] = static_cast<int>(policies->Int(2 + i));
+    }
+    snapshot.roadmaps.push_back(std::move(roadmap));
+  }
+  for (Scheduler::Snapshot::Roadmap& roadmap : snapshot.roadmaps) {
+    ASSIGN_OR_RETURN(Statement * wanted, db_.Use(kLoadWanted));
+    wanted->Start(roadmap.id.value);
+    while (true) {
+      ASSIGN_OR_RETURN(const bool row, wanted->Next());
+      if (!row) break;
+      const TrialId trial{wanted->Int(0)};
+      roadmap.trials.push_back({.trial = trial,
+                                .replicate = static_cast<int>(wanted->Int(2)),
+                                .baseline = wanted->Int(3) != 0,
+                                .position = wanted->Int(4),
+                                .cost_seconds = wanted->Double(5)});
+      if (wanted->Int(1) == 0) {
+        roadmap.given_up.push_back(trial);
+        continue;
+      }
+      auto it = unfinished.find(trial.value);
+      if (it == unfinished.end()) continue;
+      Leased* leased = std::get_if<Leased>(&snapshot.trials[it->second].state);
+      if (leased != nullptr && leased->roadmap.value == 0) leased->roadmap = roadmap.id;
+    }
+  }
+  return snapshot;
+}
+
+absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> RunStore::LoadWorkers() {
+  static constexpr char kSql[] =
+      "SELECT id, name, hostname, pid, slots, build FROM workers WHERE left_us IS NULL ORDER BY id";
+  std::vector<std::pair<WorkerId, WorkerInfo>> workers;
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  select->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select->Next());
+    if (!row) return workers;
+    workers.push_back({WorkerId{select->Int(0)},
+                       {.name = std::string(select->Text(1)),
+                        .hostname = std::string(select->Text(2)),
+                        .build = std::string(select->Text(5)),
+                        .pid = select->Int(3),
+                        .slots = static_cast<int>(select->Int(4))}});
+  }
+}
+
+absl::StatusOr<std::vector<RoadmapInfo>> RunStore::LoadRoadmaps() {
+  static constexpr char kSql[] =
+      "SELECT r.id, r.name, r.revision, v.metric, v.goal = 'maximize', v.submitted_us "
+      "FROM roadmaps r JOIN revisions v ON v.roadmap = r.id AND v.revision = r.revision ORDER BY "
+      "r.id";
+  std::vector<RoadmapInfo> roadmaps;
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  select->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select->Next());
+    if (!row) return roadmaps;
+    roadmaps.push_back({.id = RoadmapId{select->Int(0)},
+                        .name = std::string(select->Text(1)),
+                        .revision = static_cast<int>(select->Int(2)),
+                        .metric = std::string(select->Text(3)),
+                        .maximize = select->Int(4) != 0,
+                        .submitted = absl::FromUnixMicros(select->Int(5))});
+  }
+}
+
+absl::StatusOr<std::optional<RunStore::Best>> RunStore::FindBest(const RoadmapInfo& roadmap) {
+  static constexpr char kLeast[] =
+      "SELECT trial, value, label FROM v_results WHERE roadmap = ? AND metric = ? AND kind = 0 "
+      "AND state = 'succeeded' ORDER BY value, trial LIMIT 1";
+  static constexpr char kGreatest[] =
+      "SELECT trial, value, label FROM v_results WHERE roadmap = ? AND metric = ? AND kind = 0 "
+      "AND state = 'succeeded' ORDER BY value DESC, trial LIMIT 1";
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(roadmap.maximize ? kGreatest : kLeast));
+  select->Start(roadmap.name, roadmap.metric);
+  ASSIGN_OR_RETURN(const bool row, select->Next());
+  if (!row) return std::nullopt;
+  return Best{TrialId{select->Int(0)}, select->Double(1), std::string(select->Text(2))};
+}
+
+absl::StatusOr<std::string> RunStore::LabelOf(RoadmapId roadmap, TrialId trial) {
+  static constexpr char kSql[] =
+      "SELECT rv.label FROM roadmaps r, trials t JOIN roadmap_variants rv "
+      "ON rv.roadmap = r.id AND rv.revision = r.revision AND rv.variant = t.variant "
+      "WHERE r.id = ? AND t.id = ?";
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  select->Start(roadmap.value, trial.value);
+  ASSIGN_OR_RETURN(const bool row, select->Next());
+  return row ? std::string(select->Text(0)) : std::string();
+}
+
+absl::StatusOr<TrialOrder> RunStore::LoadOrder(TrialId trial, RoadmapId roadmap) {
+  static constexpr char kTrial[] =
+      "SELECT t.seed, d.fingerprint, t.variant FROM trials t JOIN datasets d ON d.id = t.data "
+      "WHERE t.id = ?";
+  static constexpr char kRoadmap[] =
+      "SELECT r.name || '/' || rv.block || ' #' || rv.position, v.trial_time_us, v.memory_bytes "
+      "FROM roadmaps r JOIN revisions v ON v.roadmap = r.id AND v.revision = r.revision "
+      "JOIN roadmap_variants rv ON rv.roadmap = r.id AND rv.revision = r.revision "
+      "WHERE r.id = ? AND rv.variant = ?";
+  static constexpr char kParams[] =
+      "SELECT j.key, j.type, j.value FROM variants v, json_each(v.json) j WHERE v.id = ?";
+  TrialOrder order;
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kTrial));
+  select->Start(trial.value);
+  ASSIGN_OR_RETURN(bool row, select->Next());
+  if (!row)
+    return absl::DataLossError(absl::StrCat("trial ", trial.value, " is not in the database"));
+  order.seed = static_cast<uint64_t>(select->Int(0));
+  order.fingerprint = select->Text(1);
+  const int64_t variant = select->Int(2);
+
+  ASSIGN_OR_RETURN(select, db_.Use(kRoadmap));
+  select->Start(roadmap.value, variant);
+  ASSIGN_OR_RETURN(row, select->Next());
+  if (row) {
+    order.label = select->Text(0);
+    order.trial_time = OptionalMicros(*select, 1);
+    if (!select->IsNull(2)) order.memory_bytes = select->Int(2);
+  }
+
+  ASSIGN_OR_RETURN(select, db_.Use(kParams));
+  select->Start(variant);
+  while (true) {
+    ASSIGN_OR_RETURN(row, select->Next());
+    if (!row) return order;
+    const std::string_view type = select->Text(1);
+    ParamValue& value = order.params[std::string(select->Text(0))];
+    if (type == "integer") {
+      value = select->Int(2);
+    } else if (type == "real") {
+      value = select->Double(2);
+    } else if (type == "text") {
+      value = std::string(select->Text(2));
+    } else {
+      value = type == "true";
+    }
+  }
+}
+
+}  // namespace saffron

@@ -1,0 +1,143 @@
+#pragma once
+// The results database: all the SQL that the coordinator writes, and what it reads back to go on.
+//
+// One RunStore is the only writer of a file. What is recorded between Begin and Commit becomes
+// durable together or not at all. Everything is repeatable: recording again what a crash hid
+// changes nothing. Errors are those of sqlite.h; after one, Rollback. Not thread-safe.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "coordinator/scheduler/event.h"
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/database_lock.h"
+#include "coordinator/store/sqlite.h"
+#include "coordinator/store/submission.h"
+
+namespace saffron {
+
+struct WorkerInfo {
+  std::string name;  // unique per process
+  std::string hostname, build;
+  int64_t pid = 0;
+  int slots = 1;
+};
+
+// One value of one metric. NaN and infinities are allowed and kept.
+struct MetricValue {
+  std::string key;
+  int64_t step = 0;
+  double value = 0;
+};
+
+// What a worker needs to run a trial.
+struct TrialOrder {
+  std::map<std::string, ParamValue> params;
+  uint64_t seed = 0;
+  std::string fingerprint;
+  std::optional<absl::Duration> trial_time;
+  std::optional<int64_t> memory_bytes;
+  std::string label;  // "roadmap/block #position"
+};
+
+struct RoadmapInfo {
+  RoadmapId id;
+  std::string name;
+  int revision = 0;
+  std::string metric;
+  bool maximize = false;
+  absl::Time submitted;
+};
+
+// What storing the submission would do, against the database as `db` sees it now (any connection).
+absl::StatusOr<SubmissionPlan> PlanSubmission(Database& db, const Submission& submission);
+
+class RunStore {
+ public:
+  struct Options {
+    std::string path;
+    bool survive_power_loss = true;  // see CoordinatorServer::Options
+  };
+
+  // Takes the lock, creates or migrates the schema.
+  // FAILED_PRECONDITION: another coordinator runs on it, it is of a newer schema (names both
+  // versions), not a database or another program's, or not writable. NOT_FOUND: its folder does not
+  // exist.
+  static absl::StatusOr<std::unique_ptr<RunStore>> Open(const Options& options, absl::Time now);
+
+  const std::string& path() const { return options_.path; }
+  // Random, made with the database.
+  const std::string& coordinator_id() const { return coordinator_id_; }
+
+  absl::Status Begin();
+  absl::Status Commit();
+  void Rollback();
+
+  // The file may not grow beyond so many pages of 4 KiB, or beyond what it has: a full disk for
+  // tests.
+  absl::Status LimitPagesForTest(int64_t pages);
+
+  // ---- Reading back
+  absl::StatusOr<Scheduler::Snapshot> LoadSnapshot();
+  // Workers that are expected to call: every one that did not leave.
+  absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> LoadWorkers();
+  absl::StatusOr<std::vector<RoadmapInfo>> LoadRoadmaps();
+  // The trial of the roadmap's current revision whose final value of its metric is finite and best;
+  // nullopt when there is none.
+  struct Best {
+    TrialId trial;
+    double value = 0;
+    std::string label;
+  };
+  absl::StatusOr<std::optional<Best>> FindBest(const RoadmapInfo& roadmap);
+  absl::StatusOr<std::string> LabelOf(RoadmapId roadmap, TrialId trial);
+  absl::StatusOr<TrialOrder> LoadOrder(TrialId trial, RoadmapId roadmap);
+
+  // ---- Recording, within a transaction
+  absl::StatusOr<WorkerId> RecordWorker(const WorkerInfo& worker, absl::Time now);
+  // Scheduler decisions, each with an event.
+  absl::Status Record(const Effects& effects, absl::Time now);
+  absl::Status RecordCurve(TrialId trial, const std::vector<MetricValue>& values);
+  // Final metrics and the worker's own times of an attempt whose result was accepted.
+  absl::Status RecordResult(AttemptId attempt, const std::vector<MetricValue>& values,
+                            std::optional<absl::Time> started, std::optional<absl::Time> finished);
+  // Something that happened to the coordinator, a roadmap or a worker as a whole.
+  absl::Status RecordEvent(std::string_view kind, std::optional<RoadmapId> roadmap,
+                           std::optional<WorkerId> worker, std::string_view reason, absl::Time now);
+  // A new revision unless the current one is the same; `change` tells the scheduler.
+  absl::StatusOr<StoredRevision> RecordSubmission(const Submission& submission, absl::Time now);
+
+ private:
+  RunStore(const Options& options, DatabaseLock lock, Database db, std::string coordinator_id);
+
+  absl::Status RecordTrialEvent(std::string_view kind, TrialId trial,
+                                std::optional<int64_t> attempt, std::optional<int64_t> worker,
+                                std::string_view reason, int64_t now_us);
+  absl::Status On(const AttemptAssigned& effect, int64_t now_us);
+  absl::Status On(const AttemptRepeated& effect, int64_t now_us);
+  absl::Status On(const AttemptRecovered& effect, int64_t now_us);
+  absl::Status On(const AttemptEnded& effect, int64_t now_us);
+  absl::Status On(const TrialQueued& effect, int64_t now_us);
+  absl::Status On(const TrialEnded& effect, int64_t now_us);
+  absl::Status On(const AttemptAbandoned& effect, int64_t now_us);
+  absl::Status On(const ReportAcknowledged& effect, int64_t now_us);
+  absl::Status On(const WorkerLeft& effect, int64_t now_us);
+  absl::Status On(const WantChanged& effect, int64_t now_us);
+  absl::Status On(const DeadlineLifted& effect, int64_t now_us);
+
+  Options options_;
+  DatabaseLock lock_;
+  Database db_;
+  std::string coordinator_id_;
+};
+
+}  // namespace saffron
