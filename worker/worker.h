@@ -25,7 +25,9 @@ class Worker {
     std::string build = {};
     // How long a leaving worker waits for the coordinator to take back what is in hand.
     absl::Duration leave_within = absl::Seconds(10);
-    // Says what happens, one line each; on any thread, not concurrently.
+    // Says what happens, one line each, on any thread, not concurrently; only what went wrong when
+    // `quiet`.
+    bool quiet = false;
     std::function<void(const std::string&)> log = {};
   };
   explicit Worker(Options options);

@@ -1,11 +1,36 @@
+#include <string>
+
 #include "coordinator/cli/command.h"
+#include "coordinator/cli/program.h"
 
 int main(int argc, char** argv) {
   CLI::App app(
       "Saffron runs architecture ablations: one sweep file, hundreds of variants, one table.",
       "saffron");
-  app.set_version_flag("--version", "saffron 0.1.0");
+  app.set_version_flag("--version", std::string("saffron ") + saffron::kVersion);
   app.require_subcommand(0, 1);
+  app.footer(
+      "Example:\n  saffron run sweeps/quickstart.yaml\n\n"
+      "'saffron COMMAND --help' explains a command. Exit codes: 0 done, 1 internal error, 2 usage or\n"
+      "invalid file, 3 finished but some trials failed, 4 nothing matched, 5 coordinator\n"
+      "unreachable, 6 refused, 130 and 143 interrupted.");
   saffron::Cli cli;
+  saffron::AddRunCommand(app, cli);
+  saffron::AddPlanCommand(app, cli);
+  saffron::AddServeCommand(app, cli);
+  saffron::AddWorkerCommand(app, cli);
+  saffron::AddSubmitCommand(app, cli);
+  saffron::AddWaitCommand(app, cli);
+  saffron::AddCancelCommand(app, cli);
+  saffron::AddResumeCommand(app, cli);
+  saffron::AddStatusCommand(app, cli);
+  saffron::AddExplainCommand(app, cli);
+  saffron::AddListCommand(app, cli);
+  saffron::AddShowCommand(app, cli);
+  saffron::AddDiffCommand(app, cli);
+  saffron::AddQueryCommand(app, cli);
+  saffron::AddReportCommand(app, cli);
+  saffron::AddReferenceCommand(app, cli);
+  saffron::AddDataCommand(app, cli);
   return cli.Main(app, argc, argv);
 }

@@ -1,0 +1,48 @@
+#include "coordinator/cli/roadmap_watch.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace saffron {
+
+RoadmapWatch::RoadmapWatch(v1::RoadmapService::Stub* stub, const std::string& roadmap) {
+  v1::WatchRequest request;
+  request.set_roadmap(roadmap);
+  request.mutable_min_interval()->set_nanos(200'000'000);
+  reader_ = stub->Watch(context_.get(), request);
+  thread_ = std::thread([this] { Read(); });
+}
+
+RoadmapWatch::~RoadmapWatch() {
+  context_->TryCancel();
+  thread_.join();
+}
+
+void RoadmapWatch::Read() {
+  v1::RoadmapStatus status;
+  while (reader_->Read(&status)) {
+    std::lock_guard lock(mutex_);
+    newest_ = status;
+    changed_.notify_all();
+  }
+  grpc::Status ended = reader_->Finish();
+  std::lock_guard lock(mutex_);
+  ended_ = std::move(ended);
+  changed_.notify_all();
+}
+
+std::optional<v1::RoadmapStatus> RoadmapWatch::Next(absl::Duration within) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, absl::ToChronoTime(absl::Now() + within),
+                      [this] { return newest_.has_value() || ended_.has_value(); });
+  return std::exchange(newest_, std::nullopt);
+}
+
+std::optional<grpc::Status> RoadmapWatch::ended() {
+  std::lock_guard lock(mutex_);
+  // Not before the last state was taken.
+  return newest_.has_value() ? std::nullopt : ended_;
+}
+
+}  // namespace saffron

@@ -1,0 +1,77 @@
+// `saffron serve`: the coordinator of one database, until it is told to stop.
+
+#include <atomic>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "coordinator/cli/command.h"
+#include "coordinator/cli/connect.h"
+#include "coordinator/cli/signals.h"
+#include "coordinator/rpc/coordinator_server.h"
+#include "core/base/status_macros.h"
+
+namespace saffron {
+namespace {
+
+struct ServeOptions {
+  std::string listen = kDefaultAddress;
+  double lease_s = 30;
+};
+
+absl::StatusOr<ExitCode> Serve(const Cli& cli, const ServeOptions& options) {
+  BlockTermination();
+  ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorServer> server,
+                   CoordinatorServer::Start({.db_path = cli.database,
+                                             .listen = options.listen,
+                                             .data_root = cli.data_root,
+                                             .lease = absl::Seconds(options.lease_s)}));
+  const AddressFile address(cli.database, server->address());
+  std::printf("%s\n", server->address().c_str());
+  std::fflush(stdout);
+  PrintMessage(absl::StrCat("serving ", cli.database, " at ", server->address(),
+                            "; workers: saffron worker --coordinator ", server->address()));
+
+  std::atomic<int> signalled = 0;
+  absl::Notification stop;
+  {
+    const SignalWatcher watcher([&](int signal, int n) {
+      if (n > 1) _exit(static_cast<int>(ExitCodeOfSignal(signal)));
+      signalled = signal;
+      stop.Notify();
+    });
+    stop.WaitForNotification();
+    PrintMessage("stopping; workers train on and will find the next coordinator of this database");
+    server->Shutdown();
+  }
+  return ExitCodeOfSignal(signalled);
+}
+
+}  // namespace
+
+void AddServeCommand(CLI::App& app, Cli& cli) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* command =
+      cli.AddCommand(app, "serve", "Run the coordinator: hand out trials, record results",
+                     "saffron serve --db results.db\n"
+                     "saffron serve --db results.db --listen 0.0.0.0:7411",
+                     [&cli, options] { return Serve(cli, *options); });
+  command
+      ->add_option("--listen", options->listen,
+                   "Address to serve at; port 0 takes any free one. Others can reach it only where "
+                   "the host part lets them")
+      ->type_name("HOST:PORT")
+      ->capture_default_str();
+  command
+      ->add_option("--lease", options->lease_s,
+                   "Silence after which a worker is taken to be lost and its trials run again")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.1, 86'400.0))
+      ->capture_default_str();
+  cli.AddDatabase(command);
+  cli.AddData(command);
+}
+
+}  // namespace saffron
