@@ -65,10 +65,11 @@ struct ExpandOptions {
 inline constexpr int64_t kCombinationsMax = 1'000'000;
 
 // INVALID_ARGUMENT, with messages as in sweep_reader.h: whatever CheckSpec finds, and what only
-// shows in combination: a product over kCombinationsMax or limits.variants (found before anything
-// is expanded, naming the axes and their sizes), a value that an expression computes out of its
-// key's range, division by zero, a block or an axis that `exclude` empties, an unknown corpus, a
-// metric that no variant reports.
+// shows in combination: a product over kCombinationsMax (found before anything is expanded, naming
+// the axes and their sizes), more distinct variants than limits.variants (found when there is one
+// too many), values that do not go together, a value that an expression computes out of its key's
+// range, division by zero, a block or an axis that `exclude` empties, an unknown corpus, a metric
+// that no variant reports. Costs some microseconds a combination.
 absl::StatusOr<Expansion> Expand(const v1::SweepSpec& spec, const ExpandOptions& options = {});
 
 }  // namespace saffron

@@ -1,0 +1,116 @@
+#pragma once
+// Walks the combinations of one block in order.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "coordinator/sweep/problems.h"
+#include "coordinator/sweep/sweep_plan.h"
+
+namespace saffron {
+
+// A combination that `exclude` kept.
+struct Combination {
+  // Every key that the baseline or the block sets, with its value.
+  const std::map<std::string, ParamValue>& given;
+  int64_t position;           // among those kept
+  const std::string& groups;  // of an ablation, '+'-joined; else empty
+};
+
+// Operations of expressions that one block may cost; a second or two.
+inline constexpr int64_t kExpressionWorkMax = 100'000'000;
+
+class BlockExpander {
+ public:
+  // The plan must outlive the expander.
+  BlockExpander(const SweepPlan& plan, const PlannedBlock& block, uint64_t sampling_seed,
+                Problems& problems);
+
+  // Whether the number of combinations is within kCombinationsMax; else a problem that names the
+  // axes and their sizes. Nothing is expanded for it.
+  bool CheckSize();
+  // Upper bound of the combinations; saturates.
+  int64_t size_bound() const;
+
+  // Calls `visit` for every combination in order, until it returns false or problems stop the walk.
+  // Then excluded() holds, and a block or axis of which nothing is left has been added as a
+  // problem.
+  void Walk(const std::function<bool(const Combination&)>& visit);
+
+  int64_t excluded() const { return excluded_; }
+  // Where the current value of `key` was written; the block where nothing else is known.
+  Place PlaceOfKey(std::string_view key) const;
+  // " (in block size, where model.bits = 8 and model.context = 2)".
+  std::string Where() const;
+  // "blocks.size".
+  std::string Key() const { return "blocks." + block_.name; }
+  // Sentences about what no kept combination used.
+  std::vector<std::string> Notes() const;
+
+ private:
+  // A key that the block or the baseline sets: its value now, and outside of any choice.
+  struct Cell {
+    const ParamSpec* key;
+    ParamValue* now;
+    ParamValue baseline;
+    Place place, baseline_place;
+  };
+  struct BoundExpression {
+    const PlannedExpression* planned;
+    std::vector<const ParamValue*> values;
+    int64_t hits = 0;  // of an exclude: combinations that it left out
+  };
+  struct Axis {
+    const PlannedAxis* planned;
+    std::vector<int> cells;
+    std::vector<BoundExpression> when;
+    int64_t size;
+    int64_t stream = 0;           // of random draws
+    std::vector<bool> used = {};  // choices in kept combinations
+    int64_t choice = -1;          // now; -1: the axis does not exist here
+    int64_t reached = 0;          // combinations in which it existed
+    int64_t kept = 0;             // of these, those not excluded
+  };
+  struct Derived {
+    int cell;
+    BoundExpression expression;
+  };
+
+  int AddCell(const ParamSpec& key);
+  BoundExpression BindNames(const PlannedExpression& expression);
+  std::optional<bool> Holds(BoundExpression& expression);
+  bool Spend(const BoundExpression& expression);
+  void Fail(const PlannedExpression& expression, const absl::Status& status);
+
+  bool Exists(Axis& axis, bool* exists);
+  void Choose(Axis& axis, int64_t choice);
+  void Leave(Axis& axis);
+  bool Draw(Axis& axis, int64_t index);
+  bool Nested(size_t depth, const std::function<bool()>& leaf);
+  bool AtCombination(const std::function<bool(const Combination&)>& visit);
+  bool Derive();
+  std::optional<bool> Excluded();
+  void WalkGrid(const std::function<bool(const Combination&)>& visit);
+  void WalkRandom(const std::function<bool(const Combination&)>& visit);
+  void CheckLeftovers();
+  std::string SizesText() const;
+
+  const SweepPlan& plan_;
+  const PlannedBlock& block_;
+  uint64_t sampling_seed_;
+  Problems& problems_;
+  std::map<std::string, ParamValue> given_;
+  std::vector<Cell> cells_;
+  std::map<std::string, int, std::less<>> cell_of_;
+  std::vector<Axis> axes_;
+  std::vector<Derived> derived_;
+  std::vector<BoundExpression> exclude_;
+  std::string groups_;
+  int64_t work_ = 0, excluded_ = 0, kept_ = 0;
+  bool stopped_ = false;  // by `visit`, an error, or the block's count
+};
+
+}  // namespace saffron

@@ -1,0 +1,253 @@
+#include "coordinator/sweep/expand.h"
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "coordinator/sweep/block_expander.h"
+#include "coordinator/sweep/problems.h"
+#include "coordinator/sweep/sweep_plan.h"
+#include "core/base/check.h"
+#include "core/base/status_macros.h"
+#include "core/model/registry.h"
+
+namespace saffron {
+namespace {
+
+// "model.bits: want …" of ResolvedVariant::Resolve, taken apart.
+std::pair<std::string, std::string> SplitKey(absl::string_view message) {
+  const size_t colon = message.find(": ");
+  if (colon == absl::string_view::npos) return {"", std::string(message)};
+  return {std::string(message.substr(0, colon)), std::string(message.substr(colon + 2))};
+}
+
+class Expander {
+ public:
+  Expander(const v1::SweepSpec& spec, const SweepPlan& plan, const ExpandOptions& options,
+           Problems& problems)
+      : spec_(spec), plan_(plan), options_(options), problems_(problems) {}
+
+  absl::StatusOr<Expansion> Run() {
+    ExpandBaseline();
+    // Sizes first: nothing is expanded when one block is too large.
+    for (const PlannedBlock& block : plan_.blocks) {
+      BlockExpander(plan_, block, spec_.sampling_seed(), problems_).CheckSize();
+    }
+    for (const PlannedBlock& block : plan_.blocks) {
+      RETURN_IF_ERROR(problems_.ToStatus());
+      ExpandBlock(block);
+    }
+    RETURN_IF_ERROR(problems_.ToStatus());
+    if (result_.variants.empty()) {
+      problems_.Add(Place(), "blocks", "want at least one variant, got no blocks and no baseline");
+    } else {
+      ChooseMetric();
+    }
+    RETURN_IF_ERROR(problems_.ToStatus());
+    return std::move(result_);
+  }
+
+ private:
+  void ExpandBaseline() {
+    std::map<std::string, ParamValue> given;
+    for (const PlannedSetting& setting : plan_.baseline) given[setting.key->key] = setting.value;
+    absl::StatusOr<ResolvedVariant> variant = ResolvedVariant::Resolve(given);
+    if (!spec_.include_baseline()) {
+      // Then blocks may well set what it lacks.
+      if (variant.ok()) baseline_digest_ = variant->Digest();
+      return;
+    }
+    const auto place_of = [this](std::string_view key) {
+      for (const PlannedSetting& setting : plan_.baseline) {
+        if (setting.key->key == key) return setting.place;
+      }
+      return Place();
+    };
+    if (!variant.ok()) {
+      const auto [key, what] = SplitKey(variant.status().message());
+      problems_.Add(place_of(key), key, absl::StrCat(what, " (in the baseline)"));
+      return;
+    }
+    result_.has_baseline = true;
+    result_.blocks.push_back({.name = "baseline"});
+    baseline_digest_ = variant->Digest();
+    CheckCorpus(*variant, place_of("data.corpus"));
+    Add(*std::move(variant), {.block = 0, .position = 0, .role = VariantRole::kBaseline});
+  }
+
+  void ExpandBlock(const PlannedBlock& block) {
+    block_ = static_cast<int>(result_.blocks.size());
+    result_.blocks.push_back({.name = block.name});
+    irrelevant_.clear();
+    for (const PlannedAxis& axis : block.axes) {
+      for (const ParamSpec* key : axis.keys) irrelevant_.emplace_back(key, axis.place);
+    }
+    unchanged_.clear();
+    BlockExpander expander(plan_, block, spec_.sampling_seed(), problems_);
+    expander.Walk([&](const Combination& combination) {
+      return AddCombination(block, expander, combination);
+    });
+    result_.blocks.back().excluded = expander.excluded();
+    if (!problems_.empty()) return;
+    AddNotes(block, expander);
+  }
+
+  bool AddCombination(const PlannedBlock& block, const BlockExpander& expander,
+                      const Combination& combination) {
+    absl::StatusOr<ResolvedVariant> variant = ResolvedVariant::Resolve(combination.given);
+    if (!variant.ok()) {
+      const auto [key, what] = SplitKey(variant.status().message());
+      problems_.Add(expander.PlaceOfKey(key), key, absl::StrCat(what, expander.Where()));
+      // One of each kind is enough; a thousand combinations may share it.
+      return ++failures_ < Problems::kShownMax;
+    }
+    irrelevant_.erase(std::remove_if(irrelevant_.begin(), irrelevant_.end(),
+                                     [&](const auto& key) { return variant->Has(key.first->key); }),
+                      irrelevant_.end());
+    const bool ablation = !combination.groups.empty();
+    const size_t before = result_.variants.size();
+    const size_t index = Add(*std::move(variant), {.block = block_,
+                                                   .position = combination.position,
+                                                   .role = ablation       ? VariantRole::kAblation
+                                                           : block.random ? VariantRole::kRandom
+                                                                          : VariantRole::kGrid,
+                                                   .groups = combination.groups});
+    if (ablation && result_.variants[index].digest == baseline_digest_) {
+      unchanged_.insert(combination.groups);
+    }
+    if (index < before) return true;
+    CheckCorpus(result_.variants[index].variant, expander.PlaceOfKey("data.corpus"));
+    return CheckLimit(block, expander) && problems_.empty();
+  }
+
+  // The index of the variant, new or known.
+  size_t Add(ResolvedVariant variant, VariantOrigin origin) {
+    std::string digest = variant.Digest();
+    const auto [entry, added] = index_.emplace(digest, result_.variants.size());
+    BlockStatistics& statistics = result_.blocks[origin.block];
+    if (added) {
+      ++statistics.distinct;
+      result_.variants.push_back({std::move(variant), std::move(digest), {std::move(origin)}});
+    } else {
+      ++statistics.collapsed;
+      result_.variants[entry->second].origins.push_back(std::move(origin));
+    }
+    return entry->second;
+  }
+
+  bool CheckLimit(const PlannedBlock& block, const BlockExpander& expander) {
+    const int64_t limit = spec_.limits().variants();
+    if (static_cast<int64_t>(result_.variants.size()) <= limit) return true;
+    problems_.Add(block.place, expander.Key(),
+                  absl::StrCat("want at most ", limit,
+                               " distinct variants in the sweep, got more with the combinations of "
+                               "this block (",
+                               expander.size_bound(), "); limits.variants sets the number"));
+    return false;
+  }
+
+  void CheckCorpus(const ResolvedVariant& variant, Place place) {
+    if (!options_.corpora.has_value() || !variant.Has("data.corpus")) return;
+    const std::string& corpus = variant.String("data.corpus");
+    const std::vector<std::string>& known = *options_.corpora;
+    if (std::find(known.begin(), known.end(), corpus) != known.end()) return;
+    problems_.Add(place, "data.corpus",
+                  absl::StrCat("want a corpus that exists (",
+                               known.empty() ? "there is none" : absl::StrJoin(known, ", "),
+                               "; `saffron data add` adds one), got ", ParamValueText(corpus),
+                               DidYouMean(NearestName(corpus, known))));
+  }
+
+  void AddNotes(const PlannedBlock& block, const BlockExpander& expander) {
+    for (const auto& [key, place] : irrelevant_) {
+      result_.notes.push_back(absl::StrCat(problems_.Location(place), ": ", key->key,
+                                           ": matters to no variant of block ", block.name,
+                                           "; it does where ", key->RelevanceText()));
+    }
+    for (const std::string& groups : unchanged_) {
+      result_.notes.push_back(absl::StrCat(problems_.Location(block.place), ": ", groups,
+                                           ": changes nothing; the variant is the baseline"));
+    }
+    for (std::string& note : expander.Notes()) result_.notes.push_back(std::move(note));
+  }
+
+  bool IsReported(const std::string& metric) const {
+    return std::any_of(result_.variants.begin(), result_.variants.end(),
+                       [&metric](const ExpandedVariant& v) { return Reports(v.variant, metric); });
+  }
+  static bool Reports(const ResolvedVariant& variant, const std::string& metric) {
+    const std::vector<std::string> reported = ReportedMetrics(variant);
+    return std::find(reported.begin(), reported.end(), metric) != reported.end();
+  }
+
+  void ChooseMetric() {
+    const std::string& wanted = spec_.metric().name();
+    if (wanted.empty()) {
+      for (const char* metric : {"test/perplexity", "test/accuracy"}) {
+        if (result_.metric.empty() && IsReported(metric)) result_.metric = metric;
+      }
+      result_.maximize = absl::EndsWith(result_.metric, "accuracy");
+      if (spec_.metric().goal() != v1::SweepMetric::GOAL_UNSPECIFIED) {
+        result_.maximize = spec_.metric().goal() == v1::SweepMetric::MAXIMIZE;
+      }
+      return;
+    }
+    result_.metric = wanted;
+    result_.maximize = spec_.metric().goal() == v1::SweepMetric::MAXIMIZE;
+    if (IsReported(wanted)) return;
+    std::set<std::string> reported;
+    for (const ExpandedVariant& variant : result_.variants) {
+      for (std::string& metric : ReportedMetrics(variant.variant)) {
+        reported.insert(std::move(metric));
+      }
+    }
+    const std::vector<std::string> names(reported.begin(), reported.end());
+    problems_.Add(spec_.metric().position(), "metric.name",
+                  absl::StrCat("want a metric that a variant reports (", absl::StrJoin(names, ", "),
+                               "), got ", wanted, DidYouMean(NearestName(wanted, names))));
+  }
+
+  const v1::SweepSpec& spec_;
+  const SweepPlan& plan_;
+  const ExpandOptions& options_;
+  Problems& problems_;
+  Expansion result_;
+  std::unordered_map<std::string, size_t> index_;  // digest -> index into variants
+  std::string baseline_digest_;
+  int block_ = 0;
+  int failures_ = 0;
+  // Of the current block: keys of axes that no variant had yet, and ablations that changed nothing.
+  std::vector<std::pair<const ParamSpec*, Place>> irrelevant_;
+  std::set<std::string> unchanged_;
+};
+
+}  // namespace
+
+std::string_view VariantRoleName(VariantRole role) {
+  switch (role) {
+    case VariantRole::kBaseline:
+      return "baseline";
+    case VariantRole::kAblation:
+      return "ablation";
+    case VariantRole::kGrid:
+      return "grid";
+    case VariantRole::kRandom:
+      return "random";
+  }
+  CHECK(false) << "role " << static_cast<int>(role);
+  return "";
+}
+
+absl::StatusOr<Expansion> Expand(const v1::SweepSpec& spec, const ExpandOptions& options) {
+  v1::SweepSpec filled = spec;
+  FillDefaults(&filled);
+  Problems problems(filled.source());
+  const SweepPlan plan = PlanSweep(filled, problems);
+  RETURN_IF_ERROR(problems.ToStatus());
+  return Expander(filled, plan, options, problems).Run();
+}
+
+}  // namespace saffron
