@@ -1,6 +1,7 @@
 #include "core/layers/saffu_layer.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,13 +45,19 @@ class StackedSaffu final : public SaffuNetwork<T> {
     ASSIGN_OR_RETURN(
         arena_, ParameterArena<T>::Create(
                     {.parameters = size_, .gradients = train ? size_ : 0, .moments = moments}));
-    if (!train) return absl::OkStatus();
-    T* gradient = arena_.gradients().data();
-    arena_.segments() = {
-        {.begin = 0, .size = decayed_, .gradient = gradient, .decay = true},
-        {.begin = decayed_, .size = size_ - decayed_, .gradient = gradient + decayed_}};
-    stack_ = std::make_unique<LayerStack<T>>(places_, gains_, *features_, chunk_, true);
-    if (stack_->ok()) return absl::OkStatus();
+    evaluation_chunk_ = RowsByPosition(shapes_) ? kEvaluationChunkByPosition : kEvaluationChunk;
+    evaluation_ = std::make_unique<LayerStack<T>>(places_, gains_, *features_, evaluation_chunk_,
+                                                  /*train=*/false);
+    bool ok = evaluation_->ok();
+    if (train) {
+      T* gradient = arena_.gradients().data();
+      arena_.segments() = {
+          {.begin = 0, .size = decayed_, .gradient = gradient, .decay = true},
+          {.begin = decayed_, .size = size_ - decayed_, .gradient = gradient + decayed_}};
+      stack_ = std::make_unique<LayerStack<T>>(places_, gains_, *features_, chunk_, train);
+      ok = ok && stack_->ok();
+    }
+    if (ok) return absl::OkStatus();
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for batches of ", chunk_, " targets"));
   }
@@ -91,22 +98,13 @@ class StackedSaffu final : public SaffuNetwork<T> {
     return nats / static_cast<double>(positions.size());
   }
 
-  absl::StatusOr<Evaluation> Evaluate(absl::Span<const int32_t> stream, int64_t first) override {
+  Evaluation Evaluate(absl::Span<const int32_t> stream, int64_t first) override {
     const int64_t end = static_cast<int64_t>(stream.size());
-    const int64_t chunk =
-        std::min<int64_t>(RowsByPosition(shapes_) ? kEvaluationChunkByPosition : kEvaluationChunk,
-                          std::max<int64_t>(end - first, 1));
-    LayerStack<T> stack(places_, gains_, *features_, static_cast<int>(chunk), false);
-    if (!stack.ok()) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("no memory to evaluate ", chunk, " targets at a time"));
-    }
     Evaluation total;
-    std::vector<int64_t> positions;
-    for (int64_t begin = first; begin < end; begin += chunk) {
-      positions.resize(std::min(chunk, end - begin));
-      for (size_t i = 0; i < positions.size(); ++i) positions[i] = begin + static_cast<int64_t>(i);
-      const Evaluation part = stack.Forward(arena_.parameters().data(), stream, positions);
+    for (int64_t begin = first; begin < end; begin += evaluation_chunk_) {
+      evaluated_.resize(static_cast<size_t>(std::min<int64_t>(evaluation_chunk_, end - begin)));
+      std::iota(evaluated_.begin(), evaluated_.end(), begin);
+      const Evaluation part = evaluation_->Forward(arena_.parameters().data(), stream, evaluated_);
       total.targets += part.targets;
       total.nats += part.nats;
       total.correct += part.correct;
@@ -202,6 +200,9 @@ class StackedSaffu final : public SaffuNetwork<T> {
   int64_t u_end_ = 0, decayed_ = 0, size_ = 0;  // ends of U; of U and W; of all
   ParameterArena<T> arena_;
   std::unique_ptr<LayerStack<T>> stack_;  // in training
+  std::unique_ptr<LayerStack<T>> evaluation_;
+  int evaluation_chunk_ = 0;
+  std::vector<int64_t> evaluated_;  // positions of the chunk
 };
 
 }  // namespace

@@ -47,8 +47,8 @@ class SaffuNetwork {
   };
 
   // Layers bottom first. INVALID_ARGUMENT when shapes and features do not fit each other (names the
-  // layer and key); RESOURCE_EXHAUSTED when there is no memory. Nothing is allocated afterwards but
-  // by Evaluate and Layer.
+  // layer and key); RESOURCE_EXHAUSTED when there is no memory. Nothing large is allocated
+  // afterwards.
   static absl::StatusOr<std::unique_ptr<SaffuNetwork>> Create(
       const std::vector<SaffuLayerParams<T>>& layers, std::shared_ptr<const FeatureTables> features,
       const Options& options);
@@ -64,8 +64,7 @@ class SaffuNetwork {
 
   // All targets t = first, ..., stream.size() - 1. The contexts of the first targets reach back to
   // before `first`, and before the stream's start find FeatureTables::padding.
-  // RESOURCE_EXHAUSTED when there is no memory.
-  virtual absl::StatusOr<Evaluation> Evaluate(absl::Span<const int32_t> stream, int64_t first) = 0;
+  virtual Evaluation Evaluate(absl::Span<const int32_t> stream, int64_t first) = 0;
 
   // Parameters in the kernels' own order, with gradient and moments; snapshot or restore a network
   // by copying parameters().

@@ -2,7 +2,7 @@
 // Softmax regression, z = x W + bias, over dense examples (pixels) or over one-hot context tokens.
 
 #include <cstdint>
-#include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -42,19 +42,22 @@ class DenseSoftmaxRegression {
 
  private:
   DenseSoftmaxRegression() = default;
-  void Logits();
+  void Logits(int64_t examples);
 
   int inputs_ = 0, outputs_ = 0;
-  ParameterArena<T> arena_;
-  Matrix<T> x_, z_;  // [batch_max, inputs], [batch_max, outputs]: the batch, its logits
+  ParameterArena<T> arena_;  // W, then bias
+  // Of a batch, with rows padded to whole registers: x, logits (then their gradient), W, dW.
+  Matrix<T> x_, z_, w_, dw_;
 };
 
 // One-hot inputs: lags k = 1..K of target t each choose a row of their own table,
 //   z = sum_k W_k[s_{t-k}] + bias,       W[K, vocab, vocab], bias[vocab].
-// The gradient of W has at most K batch rows that are not zero, and only those are stored; the
-// arena's segments list every row that ever had a gradient, so that the others, whose moments are
-// still zero, are neither read nor written: the optimiser's arithmetic is exactly the dense one's.
-// Memory: (1 + moments) K vocab^2 numbers, touched only where rows are used.
+//   dW_k[s_{t-k}] += (p - y)/n           dbias = sum (p - y)/n
+// The gradient of W has at most K batch rows that are not zero, and only those are stored. The
+// arena's segments say of every row whether it has a gradient now, had one before (its moments move
+// it on), or never had one: the optimiser's arithmetic is exactly the dense one's.
+// Memory: (1 + moments) K vocab^2 numbers, and at most K batch_max vocab for the gradient, touched
+// only where rows are used.
 template <typename T>
 class OneHotSoftmaxRegression {
  public:
@@ -62,7 +65,6 @@ class OneHotSoftmaxRegression {
     int moments = 0;
     int batch_max = 1024;
     int32_t padding = 0;  // id before the start of a stream
-    bool decay = false;   // the optimiser decays weights: then every row is updated at every step
   };
   // All parameters zero. RESOURCE_EXHAUSTED when there is no memory.
   static absl::StatusOr<OneHotSoftmaxRegression> Create(int lags, int vocab,
@@ -81,10 +83,20 @@ class OneHotSoftmaxRegression {
 
  private:
   OneHotSoftmaxRegression() = default;
+  int64_t RowOf(absl::Span<const int32_t> stream, int64_t position, int lag) const;
+  void SortByLastToken(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions);
+  void Logits(absl::Span<const int32_t> stream, int64_t position);
+  T* GradientOfRow(int64_t row);
+  void ListSegments();
 
-  int lags_ = 0, vocab_ = 0;
+  int lags_ = 0, vocab_ = 0, batch_max_ = 0;
   int32_t padding_ = 0;
-  ParameterArena<T> arena_;
+  ParameterArena<T> arena_;  // W, then bias; gradients: rows as they come, the bias's first
+  std::vector<T> z_;         // [vocab] logits of one position, then their gradient
+  std::vector<int64_t> sorted_;
+  std::vector<int32_t> slot_of_row_;   // [K vocab] the row's gradient in this step, or -1
+  std::vector<uint8_t> had_gradient_;  // [K vocab] in any step so far
+  std::vector<int64_t> rows_;          // with a gradient in this step
 };
 
 }  // namespace saffron

@@ -11,9 +11,10 @@
 namespace saffron {
 
 // `bytes` of zeros at a multiple of 64 (of 2 MiB when larger than that), or nullptr when there is
-// no memory. Pages are not touched before they are used. Release with FreeZeroed.
+// no memory. Pages of larger sizes are not touched before they are used.
 void* AllocateZeroed(size_t bytes);
-void FreeZeroed(void* p);
+// `bytes` as when allocated; p may be null.
+void FreeZeroed(void* p, size_t bytes);
 
 template <typename T>
 class AlignedArray {
@@ -21,7 +22,8 @@ class AlignedArray {
   AlignedArray() = default;
   // Check ok() before use when `size` comes from the user's input.
   explicit AlignedArray(int64_t size)
-      : data_(static_cast<T*>(AllocateZeroed(static_cast<size_t>(size) * sizeof(T)))),
+      : data_(static_cast<T*>(AllocateZeroed(static_cast<size_t>(size) * sizeof(T))),
+              Free{static_cast<size_t>(size) * sizeof(T)}),
         size_(data_ == nullptr ? 0 : size) {}
 
   bool ok() const { return data_ != nullptr; }
@@ -37,7 +39,8 @@ class AlignedArray {
 
  private:
   struct Free {
-    void operator()(T* p) const { FreeZeroed(p); }
+    size_t bytes = 0;
+    void operator()(T* p) const { FreeZeroed(p, bytes); }
   };
   std::unique_ptr<T[], Free> data_;
   int64_t size_ = 0;

@@ -3,7 +3,8 @@
 //
 // Beside Eigen because (1) every element of C is one fused chain over k in ascending order, so its
 // bits depend neither on the shape of the call nor on the machine's cache sizes (Eigen cuts k by
-// them), and (2) strips of a few hundred rows by 64 columns are too small to pay for Eigen's packing.
+// them), and (2) strips of a few hundred rows by 64 columns are too small to pay for Eigen's
+// packing.
 
 #include <algorithm>
 #include <cstdint>

@@ -14,13 +14,13 @@
 
 namespace saffron {
 
-// A stretch of parameters and what the last backward pass says about it. Parameters outside all
-// segments have a zero gradient and zero moments: an optimiser leaves them alone.
+// A stretch of parameters and what the last backward pass says about it.
 template <typename T>
 struct ParameterSegment {
   int64_t begin = 0, size = 0;  // in parameters() and in each moment
   T* gradient = nullptr;        // [size]; null: zero everywhere, though the moments may not be
   bool decay = false;           // weight decay applies (matrices; not biases and scores)
+  bool idle = false;            // never had a gradient: moments are zero, decay alone changes it
 };
 
 // Not thread-safe. Moved, never copied.
@@ -61,7 +61,7 @@ class ParameterArena {
   }
   int moments() const { return sizes_.moments; }
 
-  // By ascending begin; a model sets them in its backward pass (a dense model once).
+  // All parameters, by ascending begin; a model sets them in its backward pass (a dense one once).
   std::vector<ParameterSegment<T>>& segments() { return segments_; }
   const std::vector<ParameterSegment<T>>& segments() const { return segments_; }
 

@@ -12,6 +12,7 @@ class AdamW final : public Optimizer<T> {
  public:
   explicit AdamW(const OptimizerConfig& config) : config_(config), step_(config, 1, 0) {}
   int moments() const override { return 2; }
+  bool decays() const override { return true; }
 
  private:
   void Begin(int64_t step, double lr) override {

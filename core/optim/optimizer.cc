@@ -50,6 +50,7 @@ void Optimizer<T>::Step(ParameterArena<T>& arena, double lr) {
   Begin(++steps_, lr);
   constexpr int kMomentsMax = 2;
   for (const ParameterSegment<T>& segment : arena.segments()) {
+    if (segment.idle && !(segment.decay && decays())) continue;
     T* moment[kMomentsMax] = {};
     for (int i = 0; i < moments(); ++i) moment[i] = arena.moment(i).data() + segment.begin;
     Update(arena.parameters().data() + segment.begin, segment.gradient, moment, segment.size,

@@ -40,6 +40,9 @@ class Optimizer {
   // Arrays of state it needs beside each parameter: ParameterArena::Sizes::moments.
   virtual int moments() const = 0;
 
+  // Whether parameters of segments with `decay` shrink at every step.
+  virtual bool decays() const { return false; }
+
   // One update of every segment with learning rate `lr` (finite, >= 0). The arena must have
   // moments() arrays, zero before the first step.
   void Step(ParameterArena<T>& arena, double lr);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/base/random.h"
 #include "core/layers/saffu_layer.h"
@@ -64,31 +65,27 @@ std::vector<int64_t> SomePositions(int size) {
   return positions;
 }
 
-// The largest difference between gradient and central difference over (at most `samples` of) the
-// numbers of `member`, relative to the largest gradient among them.
-template <typename Member>
-double RelativeError(const std::vector<SaffuLayerParams<double>>& layers, size_t layer,
-                     Member member, const std::vector<double>& gradient,
-                     const std::shared_ptr<const FeatureTables>& features,
-                     const std::vector<int32_t>& stream, const std::vector<int64_t>& positions) {
-  constexpr int kSamples = 24;
+// The largest difference between the gradient and central differences over (at most kSamples of)
+// the parameters at `places` of the arena, relative to the largest gradient among them.
+double RelativeError(SaffuNetwork<double>& network, const std::vector<double>& places,
+                     const std::vector<double>& gradient, const std::vector<int32_t>& stream,
+                     const std::vector<int64_t>& positions) {
+  constexpr size_t kSamples = 24;
   constexpr double kStep = 1e-5;
   double largest = 0, error = 0;
-  const CounterRandom random(layer, RandomPurpose::kTest, 5);
-  const int count = std::min<int>(kSamples, static_cast<int>(gradient.size()));
-  for (int s = 0; s < count; ++s) {
-    const size_t i = count < kSamples ? s : random.Below(s, gradient.size());
-    double loss[2];
-    for (const int side : {0, 1}) {
-      std::vector<SaffuLayerParams<double>> moved = layers;
-      (moved[layer].*member)[i] += side == 0 ? kStep : -kStep;
-      loss[side] = SaffuNetwork<double>::Create(moved, features, {.chunk = 16})
-                       .value()
-                       ->Loss(stream, positions);
-    }
-    const double difference = (loss[0] - loss[1]) / (2 * kStep);
-    error = std::max(error, std::abs(difference - gradient[i]));
-    largest = std::max(largest, std::abs(gradient[i]));
+  const CounterRandom random(1, RandomPurpose::kTest, 5);
+  for (size_t s = 0; s < std::min(kSamples, places.size()); ++s) {
+    const size_t i = places.size() <= kSamples ? s : random.Below(s, places.size());
+    const size_t place = static_cast<size_t>(places[i]);
+    double& parameter = network.arena().parameters()[place];
+    const double kept = parameter;
+    parameter = kept + kStep;
+    const double above = network.Loss(stream, positions);
+    parameter = kept - kStep;
+    const double below = network.Loss(stream, positions);
+    parameter = kept;
+    error = std::max(error, std::abs((above - below) / (2 * kStep) - gradient[place]));
+    largest = std::max(largest, std::abs(gradient[place]));
   }
   return largest > 0 ? error / largest : 1;
 }
@@ -102,28 +99,27 @@ TEST_P(SaffuGradient, EqualsCentralDifferences) {
   // Chunks of 16 of 25 targets: the gradient is made of two.
   auto network = SaffuNetwork<double>::Create(layers, features, {.chunk = 16}).value();
   network->LossAndGradient(stream, positions);
-  // Reads the gradient out through Layer(), which knows the kernels' order.
-  auto& arena = network->arena();
-  std::copy(arena.gradients().begin(), arena.gradients().end(), arena.parameters().begin());
-  for (size_t l = 0; l < layers.size(); ++l) {
-    using Params = SaffuLayerParams<double>;
-    const Params gradient = network->Layer(static_cast<int>(l));
-    const auto error = [&](auto member) {
-      return RelativeError(layers, l, member, gradient.*member, features, stream, positions);
+  const std::vector<double> gradient(network->arena().gradients().begin(),
+                                     network->arena().gradients().end());
+  // A network whose every parameter is its own place in the arena.
+  auto places = SaffuNetwork<double>::Create(layers, features, {.train = false}).value();
+  std::iota(places->arena().parameters().begin(), places->arena().parameters().end(), 0.0);
+  for (int l = 0; l < network->num_layers(); ++l) {
+    const SaffuLayerParams<double> at = places->Layer(l);
+    const auto error = [&](const std::vector<double>& group) {
+      return RelativeError(*network, group, gradient, stream, positions);
     };
-    EXPECT_LE(error(&Params::u), 1e-6) << "U of layer " << l;
-    // A single static key has weight 1 whatever its score.
-    const bool trivial = layers[l].shape.num_keys() == 1;
-    if (!trivial) {
-      EXPECT_LE(error(&Params::beta), 1e-6) << "beta of layer " << l;
+    EXPECT_LE(error(at.u), 1e-6) << "U of layer " << l;
+    if (at.shape.num_keys() == 1) {
+      EXPECT_EQ(gradient[static_cast<size_t>(at.beta[0])], 0) << "a lone key always has weight 1";
     } else {
-      EXPECT_EQ(gradient.beta[0], 0);
-    }
-    if (c.spec.attention && !trivial) {
-      EXPECT_LE(error(&Params::w), 1e-6) << "W of layer " << l;
+      EXPECT_LE(error(at.beta), 1e-6) << "beta of layer " << l;
+      if (c.spec.attention) {
+        EXPECT_LE(error(at.w), 1e-6) << "W of layer " << l;
+      }
     }
     if (c.spec.bias) {
-      EXPECT_LE(error(&Params::bias), 1e-6) << "bias of layer " << l;
+      EXPECT_LE(error(at.bias), 1e-6) << "bias of layer " << l;
     }
   }
 }

@@ -117,6 +117,27 @@ TEST(Optimizer, AMissingGradientIsAGradientOfZeros) {
   }
 }
 
+TEST(Optimizer, SkippingIdleSegmentsChangesNoBit) {
+  for (const std::string& name : OptimizerNames()) {
+    auto one = Make<float>(name), other = Make<float>(name);
+    ParameterArena<float> marked = MakeArena<float>(5, one->moments());
+    ParameterArena<float> written = MakeArena<float>(5, one->moments());
+    for (auto* arena : {&marked, &written}) {
+      std::copy(kStart, kStart + 5, arena->parameters().begin());
+      std::copy(kGradients[0], kGradients[0] + 2, arena->gradients().begin());
+    }
+    marked.segments() = {
+        {.begin = 0, .size = 2, .gradient = marked.gradients().data(), .decay = true},
+        {.begin = 2, .size = 3, .gradient = nullptr, .decay = true, .idle = true}};
+    for (int step = 0; step < 3; ++step) {
+      one->Step(marked, 0.1);
+      other->Step(written, 0.1);
+    }
+    EXPECT_TRUE(std::ranges::equal(marked.parameters(), written.parameters())) << name;
+    EXPECT_EQ(marked.parameters()[2] != 0.5f, one->decays()) << name;
+  }
+}
+
 TEST(Optimizer, AnElementsBitsDoNotDependOnWhereItStands) {
   constexpr int kSize = 37;
   const CounterRandom random(5, RandomPurpose::kTest);
