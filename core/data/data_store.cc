@@ -78,6 +78,24 @@ absl::Status CheckSplits(const std::string& name, const std::vector<std::string>
   return CheckEnoughToEvaluate(name, "test", WordsOf(documents, split.test));
 }
 
+// What `look` sees in a corpus's folder. A look that falls into a replacement sees the manifest of
+// one corpus and the documents of the other: damage counts only when the manifest stood still
+// meanwhile.
+template <typename Look>
+auto WhileItStands(const std::string& folder, Look look) {
+  const auto stamp = [&folder] {
+    const absl::StatusOr<Manifest> manifest = ReadManifest(folder);
+    return manifest.ok() ? manifest->modified_ns : -1;
+  };
+  auto seen = look();
+  while (absl::IsDataLoss(seen.status())) {
+    const int64_t before = stamp();
+    seen = look();
+    if (stamp() == before) break;
+  }
+  return seen;
+}
+
 std::string OriginOf(const std::vector<std::string>& files) {
   if (files.empty()) return "";
   if (files.size() == 1) return files[0];
@@ -142,7 +160,8 @@ absl::StatusOr<Manifest> DataStore::FindManifest(const std::string& name) const 
 }
 
 absl::StatusOr<CorpusInfo> DataStore::Find(const std::string& name) const {
-  ASSIGN_OR_RETURN(Manifest manifest, FindManifest(name));
+  ASSIGN_OR_RETURN(Manifest manifest,
+                   WhileItStands(Folder(name), [&] { return FindManifest(name); }));
   return std::move(manifest.info);
 }
 
@@ -217,37 +236,40 @@ absl::StatusOr<CorpusInfo> DataStore::AddMnist(const std::string& name,
 
 absl::StatusOr<std::shared_ptr<const TextDataset>> DataStore::Text(const TextRequest& request) {
   RETURN_IF_ERROR(CheckTextRequest(request));
-  ASSIGN_OR_RETURN(const Manifest manifest, FindManifest(request.corpus));
-  if (manifest.info.kind != CorpusKind::kText) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("corpus \"", request.corpus, "\": want text, this one holds images"));
-  }
-  const std::string key =
-      absl::StrJoin(std::make_tuple(manifest.info.fingerprint, request.tokenizer, request.vocab,
-                                    request.train_tokens, request.eval_tokens),
-                    " ");
-  ASSIGN_OR_RETURN(
-      auto data, cache_->datasets.GetOrLoad(key, [&]() -> absl::StatusOr<DatasetCache::Value> {
-        ASSIGN_OR_RETURN(auto text, LoadText(Folder(request.corpus), manifest, request));
-        const int64_t bytes = MemoryOf(*text);
-        return DatasetCache::Value{std::move(text), bytes};
-      }));
+  const auto look = [&]() -> absl::StatusOr<std::shared_ptr<const void>> {
+    ASSIGN_OR_RETURN(const Manifest manifest, FindManifest(request.corpus));
+    if (manifest.info.kind != CorpusKind::kText) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("corpus \"", request.corpus, "\": want text, this one holds images"));
+    }
+    const std::string key =
+        absl::StrCat(manifest.info.fingerprint, " ", request.tokenizer, " ", request.vocab, " ",
+                     request.train_tokens, " ", request.eval_tokens);
+    return cache_->datasets.GetOrLoad(key, [&]() -> absl::StatusOr<DatasetCache::Value> {
+      ASSIGN_OR_RETURN(auto text, LoadText(Folder(request.corpus), manifest, request));
+      const int64_t bytes = MemoryOf(*text);
+      return DatasetCache::Value{std::move(text), bytes};
+    });
+  };
+  ASSIGN_OR_RETURN(auto data, WhileItStands(Folder(request.corpus), look));
   return std::static_pointer_cast<const TextDataset>(data);
 }
 
 absl::StatusOr<std::shared_ptr<const ImageDataset>> DataStore::Images(const std::string& corpus) {
-  ASSIGN_OR_RETURN(const Manifest manifest, FindManifest(corpus));
-  if (manifest.info.kind != CorpusKind::kImages) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("corpus \"", corpus, "\": want images, this one holds text"));
-  }
-  ASSIGN_OR_RETURN(auto data,
-                   cache_->datasets.GetOrLoad(
-                       manifest.info.fingerprint, [&]() -> absl::StatusOr<DatasetCache::Value> {
-                         ASSIGN_OR_RETURN(auto images, LoadImages(Folder(corpus), manifest));
-                         const int64_t bytes = MemoryOf(*images);
-                         return DatasetCache::Value{std::move(images), bytes};
-                       }));
+  const auto look = [&]() -> absl::StatusOr<std::shared_ptr<const void>> {
+    ASSIGN_OR_RETURN(const Manifest manifest, FindManifest(corpus));
+    if (manifest.info.kind != CorpusKind::kImages) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("corpus \"", corpus, "\": want images, this one holds text"));
+    }
+    const auto load = [&]() -> absl::StatusOr<DatasetCache::Value> {
+      ASSIGN_OR_RETURN(auto images, LoadImages(Folder(corpus), manifest));
+      const int64_t bytes = MemoryOf(*images);
+      return DatasetCache::Value{std::move(images), bytes};
+    };
+    return cache_->datasets.GetOrLoad(manifest.info.fingerprint, load);
+  };
+  ASSIGN_OR_RETURN(auto data, WhileItStands(Folder(corpus), look));
   return std::static_pointer_cast<const ImageDataset>(data);
 }
 

@@ -33,7 +33,7 @@ struct CorpusInfo {
 
 // Which stream of a text corpus a trial wants.
 struct TextRequest {
-  std::string corpus;
+  std::string corpus{};
   std::string tokenizer = "word";  // word | byte | bpe | unigram
   int vocab = 4096;  // types including <unk>, at least 2; byte ignores it (always 257)
   int64_t train_tokens = 1'000'000;

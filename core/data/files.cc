@@ -54,12 +54,26 @@ absl::Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status WriteAndSync(const std::string& path, const std::vector<std::string_view>& parts) {
+absl::Status WriteNew(const std::string& path, const std::vector<std::string_view>& parts,
+                      bool durably) {
   const Descriptor file(OpenRetrying(path, O_WRONLY | O_CREAT | O_EXCL, 0666));
   if (file.get() < 0) return FileError("create", path, errno);
   for (const std::string_view part : parts) RETURN_IF_ERROR(WriteAll(file.get(), part, path));
-  if (::fsync(file.get()) != 0) return FileError("fsync", path, errno);
+  if (durably && ::fsync(file.get()) != 0) return FileError("fsync", path, errno);
   return absl::OkStatus();
+}
+
+absl::Status WriteThenRename(const std::string& path, const std::vector<std::string_view>& parts,
+                             bool durably) {
+  static std::atomic<uint64_t> calls{0};
+  const std::string temporary =
+      absl::StrCat(path, ".", ::getpid(), ".", calls.fetch_add(1), ".tmp");
+  absl::Status status = WriteNew(temporary, parts, durably);
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = FileError("rename to", path, errno);
+  }
+  if (!status.ok()) ::unlink(temporary.c_str());
+  return status;
 }
 
 // The size of the regular file behind `fd`.
@@ -96,18 +110,13 @@ absl::Status FileError(std::string_view what, const std::string& path, int error
   }
 }
 
+absl::Status WriteFileAtomically(const std::string& path,
+                                 const std::vector<std::string_view>& parts) {
+  return WriteThenRename(path, parts, /*durably=*/false);
+}
+
 absl::Status WriteFileDurably(const std::string& path, const std::vector<std::string_view>& parts) {
-  static std::atomic<uint64_t> calls{0};
-  const std::string temporary =
-      absl::StrCat(path, ".", ::getpid(), ".", calls.fetch_add(1), ".tmp");
-  absl::Status status = WriteAndSync(temporary, parts);
-  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
-    status = FileError("rename to", path, errno);
-  }
-  if (!status.ok()) {
-    ::unlink(temporary.c_str());
-    return status;
-  }
+  RETURN_IF_ERROR(WriteThenRename(path, parts, /*durably=*/true));
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   const Descriptor parent(
       OpenRetrying(folder.empty() ? "." : folder.string(), O_RDONLY | O_DIRECTORY));
@@ -137,7 +146,7 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {
 
 absl::Status WriteSealedFile(const std::string& path, std::string_view content) {
   const std::string seal = Sha256Hex(content);
-  return WriteFileDurably(path, {content, seal});
+  return WriteFileAtomically(path, {content, seal});
 }
 
 absl::StatusOr<std::string> ReadSealedFile(const std::string& path) {

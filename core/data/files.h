@@ -16,15 +16,20 @@ namespace saffron {
 // and EROFS PERMISSION_DENIED; ENOSPC and EDQUOT RESOURCE_EXHAUSTED; others UNAVAILABLE.
 absl::Status FileError(std::string_view what, const std::string& path, int error);
 
-// Makes `path` hold `parts` in order: written beside it under a name of this process and call,
-// fsynced, renamed, its folder fsynced. On error no trace is left.
+// Makes `path` hold `parts` in order: written beside it under a name of this process and call, then
+// renamed, so that a reader sees the old file or the new one. On error no trace is left.
+absl::Status WriteFileAtomically(const std::string& path,
+                                 const std::vector<std::string_view>& parts);
+
+// The same, fsynced with its folder: once this returns, no power cut loses it.
 absl::Status WriteFileDurably(const std::string& path, const std::vector<std::string_view>& parts);
 
 // All bytes of a regular file. INVALID_ARGUMENT when it is something else (a folder, a device).
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 
-// Files that carry the SHA-256 of their content (in hex, at the end), so that damage is noticed.
-// Reading returns the content, or DATA_LOSS when the digest does not hold.
+// Files that carry the SHA-256 of their content (in hex, at the end), so that damage is noticed,
+// that of a power cut included: they are written atomically, not durably. Reading returns the
+// content, or DATA_LOSS when the digest does not hold.
 absl::Status WriteSealedFile(const std::string& path, std::string_view content);
 absl::StatusOr<std::string> ReadSealedFile(const std::string& path);
 

@@ -46,7 +46,7 @@ int RequiredVocab(const std::string& message) {
 }
 
 absl::Status Write(const std::string& path, std::string_view content) {
-  return WriteFileDurably(path, {content});
+  return WriteFileAtomically(path, {content});
 }
 
 // What saffron-subword wrote about `chunks` chunks; false when it is not of that form.
