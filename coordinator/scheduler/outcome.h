@@ -2,6 +2,7 @@
 // How attempts and trials end, and how often a trial may be tried.
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -26,9 +27,9 @@ inline bool IsResult(Outcome outcome) {
 
 // How often a trial is queued again after each class of failure; -1 is without limit.
 struct RetryBudgets {
-  std::array<int, kFailureClasses> max = {-1, 5, 1, 1, 0};
+  std::array<int64_t, kFailureClasses> max = {-1, 5, 1, 1, 0};
 
-  int Of(FailureClass failure) const { return max[static_cast<int>(failure)]; }
+  int64_t Of(FailureClass failure) const { return max[static_cast<int>(failure)]; }
   bool operator==(const RetryBudgets&) const = default;
 };
 

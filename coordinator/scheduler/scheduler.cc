@@ -287,7 +287,7 @@ void Scheduler::FailAttempt(TrialId id, FailureClass failure, const std::string&
   const AttemptId attempt{id, trial.attempts};
   effects_.push_back(AttemptEnded{attempt, Outcome::kFailed, failure, message});
   const int failures = trial.failures[static_cast<int>(failure)] + 1;
-  const int budget = BudgetsOf(trial).Of(failure);
+  const int64_t budget = BudgetsOf(trial).Of(failure);
   Alter(id, [&](Trial& t) { t.failures[static_cast<int>(failure)] = failures; });
   if (budget >= 0 && failures > budget && IsWanted(trial, now)) {
     effects_.push_back(TrialEnded{id, Outcome::kFailed, failure, message});

@@ -173,7 +173,7 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
     Scheduler::Snapshot::Roadmap roadmap{.id = RoadmapId{policies->Int(0)}};
     if (!policies->IsNull(1)) roadmap.policy.deadline = absl::FromUnixMicros(policies->Int(1));
     for (int i = 0; i < kFailureClasses; ++i) {
-      roadmap.policy.retry.max[i] = static_cast<int>(policies->Int(2 + i));
+      roadmap.policy.retry.max[i] = policies->Int(2 + i);
     }
     snapshot.roadmaps.push_back(std::move(roadmap));
   }
@@ -252,6 +252,49 @@ absl::StatusOr<std::optional<RunStore::Best>> RunStore::FindBest(const RoadmapIn
   ASSIGN_OR_RETURN(const bool row, select->Next());
   if (!row) return std::nullopt;
   return Best{TrialId{select->Int(0)}, select->Double(1), std::string(select->Text(2))};
+}
+
+absl::StatusOr<std::string> RunStore::LastFailure(const RoadmapInfo& roadmap) {
+  static constexpr char kSql[] =
+      "SELECT t.message FROM roadmap_trials rt JOIN trials t ON t.id = rt.trial "
+      "WHERE rt.roadmap = ? AND rt.revision = ? AND t.state = 'failed' "
+      "ORDER BY t.ended_us DESC, t.id DESC LIMIT 1";
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  select->Start(roadmap.id.value, roadmap.revision);
+  ASSIGN_OR_RETURN(const bool row, select->Next());
+  return row ? std::string(select->Text(0)) : std::string();
+}
+
+absl::StatusOr<RunStore::TrialRecord> RunStore::LoadTrialRecord(TrialId trial) {
+  static constexpr char kTrial[] =
+      "SELECT message, failure_class, ended_us FROM trials WHERE id = ?";
+  static constexpr char kAttempts[] =
+      "SELECT a.number, w.name, a.outcome, a.failure_class, a.message, a.assigned_us, a.ended_us "
+      "FROM attempts a LEFT JOIN workers w ON w.id = a.worker WHERE a.trial = ? ORDER BY a.number";
+  TrialRecord record;
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kTrial));
+  select->Start(trial.value);
+  ASSIGN_OR_RETURN(bool row, select->Next());
+  if (row) {
+    record.message = select->Text(0);
+    record.failure_class = select->Text(1);
+    if (!select->IsNull(2)) record.ended = absl::FromUnixMicros(select->Int(2));
+  }
+  ASSIGN_OR_RETURN(select, db_.Use(kAttempts));
+  select->Start(trial.value);
+  while (true) {
+    ASSIGN_OR_RETURN(row, select->Next());
+    if (!row) return record;
+    AttemptRecord attempt{.number = static_cast<int>(select->Int(0)),
+                          .worker = std::string(select->Text(1)),
+                          .outcome = std::string(select->Text(2)),
+                          .failure_class = std::string(select->Text(3)),
+                          .message = std::string(select->Text(4)),
+                          .assigned = absl::FromUnixMicros(select->Int(5)),
+                          .ended = {}};
+    if (!select->IsNull(6)) attempt.ended = absl::FromUnixMicros(select->Int(6));
+    record.attempts.push_back(std::move(attempt));
+  }
 }
 
 absl::StatusOr<std::string> RunStore::LabelOf(RoadmapId roadmap, TrialId trial) {

@@ -99,8 +99,23 @@ class RunStore {
     std::string label;
   };
   absl::StatusOr<std::optional<Best>> FindBest(const RoadmapInfo& roadmap);
+  // Message of the trial that failed last; empty when none did.
+  absl::StatusOr<std::string> LastFailure(const RoadmapInfo& roadmap);
   absl::StatusOr<std::string> LabelOf(RoadmapId roadmap, TrialId trial);
   absl::StatusOr<TrialOrder> LoadOrder(TrialId trial, RoadmapId roadmap);
+  struct AttemptRecord {
+    int number = 0;
+    std::string worker, outcome, failure_class, message;  // empty where there is none
+    absl::Time assigned;
+    std::optional<absl::Time> ended;
+  };
+  struct TrialRecord {
+    std::string message, failure_class;
+    std::optional<absl::Time> ended;
+    std::vector<AttemptRecord> attempts;
+  };
+  absl::StatusOr<TrialRecord> LoadTrialRecord(TrialId trial);
+  absl::StatusOr<SubmissionPlan> Plan(const Submission& s) { return PlanSubmission(db_, s); }
 
   // ---- Recording, within a transaction
   absl::StatusOr<WorkerId> RecordWorker(const WorkerInfo& worker, absl::Time now);

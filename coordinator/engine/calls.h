@@ -1,0 +1,97 @@
+#pragma once
+// What the engine is asked and what it answers, free of any transport. Meaning and errors are those
+// of the calls of the same names in proto/saffron/v1/worker.proto and roadmap.proto.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "coordinator/scheduler/event.h"
+#include "coordinator/store/run_store.h"
+#include "coordinator/store/submission.h"
+
+namespace saffron {
+
+// Receives the answer of a call, once, on the engine's thread, after everything that the answer
+// says is on disk. Must not block.
+template <typename Answer>
+using Done = std::function<void(absl::StatusOr<Answer>)>;
+
+struct RegisterCall {
+  WorkerInfo worker = {};
+  int numerics = 0;
+};
+struct RegisterAnswer {
+  absl::Duration lease = {};
+  std::string coordinator_id = {};
+};
+
+// A running attempt and its measurements first_sequence, first_sequence + 1, ...
+struct AttemptProgress {
+  AttemptId attempt = {};
+  int64_t first_sequence = 0;
+  std::vector<MetricValue> values = {};
+};
+struct AttemptResult {
+  AttemptReport report = {};
+  std::vector<MetricValue> final_metrics = {};
+  std::optional<absl::Time> started = {}, ended = {};  // by the worker's clock
+};
+struct SyncCall {
+  std::string worker = {};  // name
+  std::vector<AttemptProgress> running = {};
+  std::vector<AttemptResult> finished = {};
+  int want = 0;
+  absl::Duration wait = {};
+  bool draining = false;
+  int64_t sequence = 0;
+};
+struct AssignedTrial {
+  AttemptId attempt = {};
+  TrialOrder order = {};
+};
+struct SyncAnswer {
+  std::vector<AssignedTrial> assignments = {};
+  std::vector<AttemptId> abandon = {};
+  std::vector<AttemptId> acknowledged = {};
+  std::vector<std::pair<AttemptId, int64_t>> durable = {};  // next sequence number of each
+  absl::Duration next_sync = {};
+
+  bool empty() const {
+    return assignments.empty() && abandon.empty() && acknowledged.empty() && durable.empty();
+  }
+};
+
+struct SubmitAnswer {
+  RoadmapId roadmap = {};
+  std::string name = {};
+  int revision = 0;
+  SubmissionPlan plan = {};
+};
+
+struct ControlCall {
+  std::string roadmap = {};          // name, id or "last"
+  std::vector<int64_t> trials = {};  // empty: all
+  std::string reason = {};
+};
+
+struct RoadmapStatus {
+  RoadmapInfo roadmap = {};
+  Scheduler::RoadmapCounts counts = {};
+  int workers = 0, slots = 0;
+  std::optional<RunStore::Best> best = {};
+  std::string last_failure = {};
+  std::string paused = {};  // why nothing is handed out or recorded; empty when all is well
+};
+
+struct Explanation {
+  std::string state = {};
+  std::vector<std::string> reasons = {};  // most important first
+};
+
+}  // namespace saffron
