@@ -16,7 +16,17 @@ using Clock = std::chrono::steady_clock;
 // Instructions of SQLite's machine between two looks at the clock: well under a millisecond.
 constexpr int kStepsPerLook = 4000;
 
-int IsPast(void* deadline) { return Clock::now() > *static_cast<Clock::time_point*>(deadline); }
+struct Limit {
+  Clock::time_point deadline;
+  const std::atomic<bool>* stop;
+
+  bool stopped() const { return stop != nullptr && *stop; }
+};
+
+int IsReached(void* argument) {
+  const Limit& limit = *static_cast<const Limit*>(argument);
+  return limit.stopped() || Clock::now() > limit.deadline;
+}
 
 // https://www.sqlite.org/c3ref/set_authorizer.html: asked while a statement is compiled.
 int AllowReading(void*, int action, const char* name, const char* detail, const char*,
@@ -79,7 +89,8 @@ absl::StatusOr<Statement> ReadQuery::PrepareOne(std::string_view sql) {
 
 absl::Status ReadQuery::Run(std::string_view sql, absl::Duration time_limit,
                             const std::function<void(const std::vector<std::string>&)>& columns,
-                            const std::function<bool(const Statement&)>& row) {
+                            const std::function<bool(const Statement&)>& row,
+                            const std::atomic<bool>* stop) {
   ASSIGN_OR_RETURN(Statement statement, PrepareOne(sql));
   std::vector<std::string> names;
   for (int i = 0; i < sqlite3_column_count(statement.get()); ++i) {
@@ -87,8 +98,8 @@ absl::Status ReadQuery::Run(std::string_view sql, absl::Duration time_limit,
   }
   columns(names);
   time_limit = std::clamp(time_limit, absl::ZeroDuration(), absl::Hours(24));
-  Clock::time_point deadline = Clock::now() + absl::ToChronoNanoseconds(time_limit);
-  sqlite3_progress_handler(db_.get(), kStepsPerLook, IsPast, &deadline);
+  Limit limit{Clock::now() + absl::ToChronoNanoseconds(time_limit), stop};
+  sqlite3_progress_handler(db_.get(), kStepsPerLook, IsReached, &limit);
   absl::Status status;
   while (true) {
     const absl::StatusOr<bool> more = statement.Next();
@@ -101,6 +112,7 @@ absl::Status ReadQuery::Run(std::string_view sql, absl::Duration time_limit,
   }
   sqlite3_progress_handler(db_.get(), 0, nullptr, nullptr);
   if (absl::IsDeadlineExceeded(status)) {
+    if (limit.stopped()) return absl::CancelledError("the reader went away");
     return absl::DeadlineExceededError(
         absl::StrCat("the query took longer than ", absl::FormatDuration(time_limit)));
   }

@@ -1,6 +1,7 @@
 #pragma once
 // Somebody else's SQL on the results database, without letting it write, wander or run for ever.
 
+#include <atomic>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -23,7 +24,8 @@ class ReadQuery {
   // `time_limit`.
   absl::Status Run(std::string_view sql, absl::Duration time_limit,
                    const std::function<void(const std::vector<std::string>&)>& columns,
-                   const std::function<bool(const Statement&)>& row);
+                   const std::function<bool(const Statement&)>& row,
+                   const std::atomic<bool>* stop = nullptr);
 
   // For reading with statements of our own.
   Database& database() { return db_; }
