@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <climits>
+#include <fstream>
 #include <string>
 
 namespace saffron {
@@ -17,6 +18,15 @@ inline std::string ProgramPath() {
   if (n <= 0) return "/proc/self/exe";
   path[n] = '\0';
   return access(path, X_OK) == 0 ? path : "/proc/self/exe";
+}
+
+// What the user typed to call it: "saffron", "build/release/saffron". For command lines that we
+// print and that are to work where we were called.
+inline std::string ProgramAsCalled() {
+  std::string name;
+  std::ifstream file("/proc/self/cmdline");
+  std::getline(file, name, '\0');
+  return name.empty() ? "saffron" : name;
 }
 
 }  // namespace saffron

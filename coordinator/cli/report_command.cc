@@ -9,6 +9,7 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
 #include "coordinator/cli/printing.h"
+#include "coordinator/cli/program.h"
 #include "coordinator/report/run_report.h"
 #include "core/base/status_macros.h"
 
@@ -18,7 +19,9 @@ namespace {
 absl::StatusOr<ExitCode> Report(Cli& cli, const std::string& roadmap) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ReadSource> source, OpenSource(cli));
   RETURN_IF_ERROR(PrintRunReport(
-      *source, roadmap, {.width = TerminalWidth(), .colour = UseColour(STDOUT_FILENO)}, std::cout));
+      *source, roadmap,
+      {.width = TerminalWidth(), .colour = UseColour(STDOUT_FILENO), .program = ProgramAsCalled()},
+      std::cout));
   return ExitCode::kDone;
 }
 

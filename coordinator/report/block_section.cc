@@ -104,7 +104,7 @@ void PrintFailures(const SectionContext& context) {
                                 ? failure.message
                                 : absl::StrCat(failure.failure_class, ": ", failure.message);
     const std::string flags =
-        failure.example ? absl::StrCat("saffron explain ", failure.example) : "";
+        failure.example ? absl::StrCat("explain ", failure.example) : "";
     table.AddRow({absl::StrCat(failure.trials), failure.state, why, flags});
   }
   table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
