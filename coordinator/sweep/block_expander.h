@@ -20,8 +20,8 @@ struct Combination {
   const std::string& groups;  // of an ablation, '+'-joined; else empty
 };
 
-// Operations of expressions that one block may cost; a second or two.
-inline constexpr int64_t kExpressionWorkMax = 100'000'000;
+// Operations of expressions that one block may cost: about a second.
+inline constexpr int64_t kExpressionWorkMax = 50'000'000;
 
 class BlockExpander {
  public:

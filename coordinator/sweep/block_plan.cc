@@ -64,7 +64,9 @@ class BlockPlanner {
       fail("want count, the number of variants to draw, with method: random, got none");
     }
     if (plan_.random && block_.has_ablate()) fail("want method: grid with ablate, got random");
-    if (block_.parameters().empty() && block_.zip().empty() && !block_.has_ablate()) {
+    // Where something else is wrong, it is likely a misspelt one.
+    if (problems_.empty() && block_.parameters().empty() && block_.zip().empty() &&
+        !block_.has_ablate()) {
       fail("want parameters, zip or ablate, got none of them");
     }
   }
@@ -80,9 +82,11 @@ class BlockPlanner {
   }
 
   void AddAxis(PlannedAxis axis) {
-    for (const ParamSpec* key : axis.keys) axis_of_[key->key] = static_cast<int>(plan_.axes.size());
-    if (axis.name == "ablate") {
-      for (const ParamSpec* key : axis.keys) owners_.emplace(key->key, "ablate");
+    // An ablation has no condition and comes first of all, so that nobody asks for its place.
+    const bool ablation = axis.name == "ablate";
+    for (const ParamSpec* key : axis.keys) {
+      if (ablation) owners_.emplace(key->key, "ablate");
+      if (!ablation) axis_of_[key->key] = static_cast<int>(plan_.axes.size());
     }
     plan_.axes.push_back(std::move(axis));
   }

@@ -107,11 +107,11 @@ Scalar ReadPlain(const std::string& text) {
 struct Describe {
   std::string operator()(std::monostate) const { return "nothing"; }
   std::string operator()(bool value) const { return ParamValueText(value); }
-  std::string operator()(int64_t value) const { return absl::StrCat("integer ", value); }
-  std::string operator()(double value) const { return "number " + ParamValueText(value); }
+  std::string operator()(int64_t value) const { return absl::StrCat(value); }
+  std::string operator()(double value) const { return ParamValueText(value); }
   std::string operator()(const std::string& value) const {
     constexpr size_t kShown = 60;
-    if (value.size() <= kShown) return "string " + ParamValueText(value);
+    if (value.size() <= kShown) return ParamValueText(value);
     return absl::StrCat("a string of ", value.size(), " bytes");
   }
   std::string operator()(const ScalarProblem& problem) const { return problem.what; }
@@ -129,6 +129,12 @@ std::string_view LineIndex::Line(int line) const {
   if (line < 0 || line >= static_cast<int>(starts_.size())) return {};
   const std::string_view rest = text_.substr(starts_[line]);
   return rest.substr(0, rest.find_first_of("\r\n"));
+}
+
+std::string_view LineIndex::From(int line, int column) const {
+  if (line < 0 || line >= static_cast<int>(starts_.size()) || column < 0) return {};
+  const size_t offset = starts_[line] + column;
+  return offset < text_.size() ? text_.substr(offset) : std::string_view();
 }
 
 Place LineIndex::PlaceOfBytes(int line, int column) const {

@@ -63,6 +63,8 @@ class LineIndex {
   Place PlaceOfOffset(size_t offset) const;
   // From 0-based line and byte column, as yaml-cpp counts them.
   Place PlaceOfBytes(int line, int column) const;
+  // The text from there on; empty where there is none.
+  std::string_view From(int line, int column) const;
   // The 0-based line without its end; empty beyond the last.
   std::string_view Line(int line) const;
 
@@ -79,7 +81,7 @@ struct ScalarProblem {
 using Scalar = std::variant<std::monostate, bool, int64_t, double, std::string, ScalarProblem>;
 Scalar ReadScalar(const DocumentNode& node);
 
-// "integer 5", "string \"x\"", "a list", "nothing": for "got …".
+// "5", "\"x\"", "a list", "nothing": for "got …".
 std::string DescribeNode(const DocumentNode& node);
 
 }  // namespace saffron

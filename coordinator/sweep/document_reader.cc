@@ -77,7 +77,8 @@ void MapReader::Finish() {
 
 std::optional<int64_t> ReadInteger(const DocumentNode& node, std::string_view key, int64_t min,
                                    int64_t max, Problems& problems) {
-  const std::string wanted = absl::StrCat("an integer in [", min, ", ", max, "]");
+  const std::string wanted =
+      min == max ? absl::StrCat(min) : absl::StrCat("an integer in [", min, ", ", max, "]");
   const std::optional<Scalar> scalar = TakeScalar(node, key, wanted, problems);
   if (!scalar.has_value()) return std::nullopt;
   std::optional<int64_t> value;

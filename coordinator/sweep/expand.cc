@@ -1,6 +1,7 @@
 #include "coordinator/sweep/expand.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 #include <unordered_map>
 
@@ -17,12 +18,23 @@
 namespace saffron {
 namespace {
 
+constexpr char kDefaultMetric[] = "test/perplexity";
+
 // "model.bits: want …" of ResolvedVariant::Resolve, taken apart.
 std::pair<std::string, std::string> SplitKey(absl::string_view message) {
   const size_t colon = message.find(": ");
   if (colon == absl::string_view::npos) return {"", std::string(message)};
   return {std::string(message.substr(0, colon)), std::string(message.substr(colon + 2))};
 }
+
+// Digests are random already: eight of their characters are hash enough.
+struct DigestHash {
+  size_t operator()(std::string_view digest) const {
+    uint64_t word = 0;
+    std::memcpy(&word, digest.data(), sizeof word);
+    return word * 0x9E3779B97F4A7C15u >> 16;
+  }
+};
 
 class Expander {
  public:
@@ -33,9 +45,14 @@ class Expander {
   absl::StatusOr<Expansion> Run() {
     ExpandBaseline();
     // Sizes first: nothing is expanded when one block is too large.
+    int64_t size = 1;
     for (const PlannedBlock& block : plan_.blocks) {
-      BlockExpander(plan_, block, spec_.sampling_seed(), problems_).CheckSize();
+      BlockExpander expander(plan_, block, spec_.sampling_seed(), problems_);
+      if (expander.CheckSize()) size += expander.size_bound();
     }
+    size = std::min(size, spec_.limits().variants() + 1);
+    result_.variants.reserve(size);
+    index_.reserve(size);
     for (const PlannedBlock& block : plan_.blocks) {
       RETURN_IF_ERROR(problems_.ToStatus());
       ExpandBlock(block);
@@ -126,16 +143,21 @@ class Expander {
   // The index of the variant, new or known.
   size_t Add(ResolvedVariant variant, VariantOrigin origin) {
     std::string digest = variant.Digest();
-    const auto [entry, added] = index_.emplace(digest, result_.variants.size());
     BlockStatistics& statistics = result_.blocks[origin.block];
-    if (added) {
-      ++statistics.distinct;
-      result_.variants.push_back({std::move(variant), std::move(digest), {std::move(origin)}});
-    } else {
+    if (const auto known = index_.find(digest); known != index_.end()) {
       ++statistics.collapsed;
-      result_.variants[entry->second].origins.push_back(std::move(origin));
+      result_.variants[known->second].origins.push_back(std::move(origin));
+      return known->second;
     }
-    return entry->second;
+    ++statistics.distinct;
+    const size_t index = result_.variants.size();
+    ExpandedVariant& added = result_.variants.emplace_back();
+    added.variant = std::move(variant);
+    added.digest = std::move(digest);
+    added.origins.push_back(std::move(origin));
+    // A digest is too long to be kept inside of its string: moving the string does not move it.
+    index_.emplace(added.digest, index);
+    return index;
   }
 
   bool CheckLimit(const PlannedBlock& block, const BlockExpander& expander) {
@@ -168,7 +190,9 @@ class Expander {
                                            "; it does where ", key->RelevanceText()));
     }
     for (const std::string& groups : unchanged_) {
-      result_.notes.push_back(absl::StrCat(problems_.Location(block.place), ": ", groups,
+      // An ablation comes before all axes.
+      result_.notes.push_back(absl::StrCat(problems_.Location(block.axes.front().place), ": ",
+                                           groups,
                                            ": changes nothing; the variant is the baseline"));
     }
     for (std::string& note : expander.Notes()) result_.notes.push_back(std::move(note));
@@ -186,13 +210,8 @@ class Expander {
   void ChooseMetric() {
     const std::string& wanted = spec_.metric().name();
     if (wanted.empty()) {
-      for (const char* metric : {"test/perplexity", "test/accuracy"}) {
-        if (result_.metric.empty() && IsReported(metric)) result_.metric = metric;
-      }
-      result_.maximize = absl::EndsWith(result_.metric, "accuracy");
-      if (spec_.metric().goal() != v1::SweepMetric::GOAL_UNSPECIFIED) {
-        result_.maximize = spec_.metric().goal() == v1::SweepMetric::MAXIMIZE;
-      }
+      if (IsReported(kDefaultMetric)) result_.metric = kDefaultMetric;
+      result_.maximize = spec_.metric().goal() == v1::SweepMetric::MAXIMIZE;
       return;
     }
     result_.metric = wanted;
@@ -205,9 +224,12 @@ class Expander {
       }
     }
     const std::vector<std::string> names(reported.begin(), reported.end());
-    problems_.Add(spec_.metric().position(), "metric.name",
-                  absl::StrCat("want a metric that a variant reports (", absl::StrJoin(names, ", "),
-                               "), got ", wanted, DidYouMean(NearestName(wanted, names))));
+    const std::string near = NearestName(wanted, names);
+    problems_.Add(
+        spec_.metric().position(), "metric.name",
+        absl::StrCat("want a metric that a variant reports",
+                     near.empty() ? absl::StrCat(" (", absl::StrJoin(names, ", "), ")") : "",
+                     ", got ", wanted, DidYouMean(near)));
   }
 
   const v1::SweepSpec& spec_;
@@ -215,7 +237,8 @@ class Expander {
   const ExpandOptions& options_;
   Problems& problems_;
   Expansion result_;
-  std::unordered_map<std::string, size_t> index_;  // digest -> index into variants
+  // Digest -> index into variants, whose strings it reads.
+  std::unordered_map<std::string_view, size_t, DigestHash> index_;
   std::string baseline_digest_;
   int block_ = 0;
   int failures_ = 0;

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
@@ -14,20 +16,45 @@ namespace {
 
 constexpr size_t kStringBytesMax = 4096;
 
-bool IsNumber(const ParamValue& value) {
-  return std::holds_alternative<int64_t>(value) || std::holds_alternative<double>(value);
-}
-bool IsInteger(const ParamValue& value) { return std::holds_alternative<int64_t>(value); }
-bool IsString(const ParamValue& value) { return std::holds_alternative<std::string>(value); }
-double AsDouble(const ParamValue& value) {
-  if (const auto* whole = std::get_if<int64_t>(&value)) return static_cast<double>(*whole);
-  return std::get<double>(value);
-}
-// 64 bits of mantissa on x86: every integer and every double, exactly.
-long double AsLong(const ParamValue& value) {
-  if (const auto* whole = std::get_if<int64_t>(&value)) return *whole;
-  return std::get<double>(value);
-}
+// A ParamValue that costs nothing to copy: strings stay where they are.
+struct Operand {
+  enum class Type : uint8_t { kBool, kInteger, kReal, kString };
+  Type type = Type::kBool;
+  bool truth = false;
+  int64_t whole = 0;
+  double real = 0;
+  const std::string* text = nullptr;
+
+  static Operand Of(bool value) { return {.type = Type::kBool, .truth = value}; }
+  static Operand Of(int64_t value) { return {.type = Type::kInteger, .whole = value}; }
+  static Operand Of(double value) { return {.type = Type::kReal, .real = value}; }
+  static Operand Of(const std::string& value) { return {.type = Type::kString, .text = &value}; }
+  static Operand Of(const ParamValue& value) {
+    return std::visit([](const auto& held) { return Of(held); }, value);
+  }
+
+  bool is_number() const { return type == Type::kInteger || type == Type::kReal; }
+  bool is_integer() const { return type == Type::kInteger; }
+  bool is_string() const { return type == Type::kString; }
+  bool is_bool() const { return type == Type::kBool; }
+  double AsDouble() const { return is_integer() ? static_cast<double>(whole) : real; }
+  // 64 bits of mantissa on x86: every integer and every double, exactly.
+  long double AsLong() const { return is_integer() ? static_cast<long double>(whole) : real; }
+  ParamValue Value() const {
+    switch (type) {
+      case Type::kBool:
+        return truth;
+      case Type::kInteger:
+        return whole;
+      case Type::kReal:
+        return real;
+      case Type::kString:
+        return *text;
+    }
+    return false;
+  }
+  std::string Text() const { return ParamValueText(Value()); }
+};
 
 int64_t FloorDivide(int64_t a, int64_t b) {
   const int64_t quotient = a / b;
@@ -52,8 +79,8 @@ class ExpressionEvaluator {
   ExpressionEvaluator(const Expression& expression, const std::vector<const ParamValue*>& values)
       : expression_(expression), values_(values) {}
 
-  absl::StatusOr<ParamValue> Run() {
-    ParamValue result = Value(static_cast<int>(expression_.nodes_.size()) - 1);
+  absl::StatusOr<Operand> Run() {
+    const Operand result = Value(static_cast<int>(expression_.nodes_.size()) - 1);
     if (!status_.ok()) return status_;
     return result;
   }
@@ -63,34 +90,34 @@ class ExpressionEvaluator {
   using Node = Expression::Node;
 
   // After an error every value is false, and nobody looks.
-  ParamValue Fail(const Node& node, absl::string_view what) {
+  Operand Fail(const Node& node, absl::string_view what) {
     if (status_.ok()) {
       status_ =
           absl::InvalidArgumentError(absl::StrCat(what, " (", expression_.Where(node.column), ")"));
     }
-    return false;
+    return {};
   }
 
-  ParamValue Value(int index) {
-    if (!status_.ok()) return false;
+  Operand Value(int index) {
+    if (!status_.ok()) return {};
     const Node& node = expression_.nodes_[index];
     switch (node.op) {
       case Op::kLiteral:
-        return expression_.literals_[node.index];
+        return Operand::Of(expression_.literals_[node.index]);
       case Op::kName:
-        return *values_[node.index];
+        return Operand::Of(*values_[node.index]);
       case Op::kIf:
         return Value(node.children[Truth(node, 0, "if") ? 1 : 2]);
       case Op::kOr:
-        return Truth(node, 0, "or") || Truth(node, 1, "or");
+        return Operand::Of(Truth(node, 0, "or") || Truth(node, 1, "or"));
       case Op::kAnd:
-        return Truth(node, 0, "and") && Truth(node, 1, "and");
+        return Operand::Of(Truth(node, 0, "and") && Truth(node, 1, "and"));
       case Op::kNot:
-        return !Truth(node, 0, "not");
+        return Operand::Of(!Truth(node, 0, "not"));
       case Op::kIn:
-        return Contains(node);
+        return Operand::Of(Contains(node));
       case Op::kNotIn:
-        return !Contains(node);
+        return Operand::Of(!Contains(node));
       case Op::kList:
         return Fail(node, "want a list only after in, got one elsewhere");
       case Op::kMin:
@@ -105,36 +132,28 @@ class ExpressionEvaluator {
       case Op::kLog2:
         return Unary(node, Value(node.children[0]));
       default: {
-        const ParamValue left = Value(node.children[0]);
-        const ParamValue right = Value(node.children[1]);
-        if (!status_.ok()) return false;
-        return node.op >= Op::kEqual ? Compare(node, left, right) : Arithmetic(node, left, right);
+        const Operand left = Value(node.children[0]);
+        const Operand right = Value(node.children[1]);
+        if (!status_.ok()) return {};
+        return node.op >= Op::kEqual ? Operand::Of(Compare(node, left, right))
+                                     : Arithmetic(node, left, right);
       }
     }
   }
 
   bool Truth(const Node& node, int child, absl::string_view word) {
-    const ParamValue value = Value(node.children[child]);
-    if (const bool* truth = std::get_if<bool>(&value)) return *truth;
-    Fail(node, absl::StrCat("want true or false for ", word, ", got ", ParamValueText(value)));
-    return false;
-  }
-
-  ParamValue WantNumbers(const Node& node, absl::string_view name, const ParamValue& left,
-                         const ParamValue& right) {
-    return Fail(node, absl::StrCat("want numbers on both sides of ", name, ", got ",
-                                   ParamValueText(left), " and ", ParamValueText(right)));
-  }
-
-  ParamValue Finite(const Node& node, double value) {
-    if (std::isfinite(value)) return value;
-    return Fail(node, absl::StrCat("want a finite result, got ", ParamValueText(value)));
+    const Operand value = Value(node.children[child]);
+    if (!value.is_bool()) {
+      Fail(node, absl::StrCat("want true or false for ", word, ", got ", value.Text()));
+    }
+    return value.truth;
   }
 
   static absl::string_view NameOf(Op op) {
     switch (op) {
       case Op::kAdd:
         return "+";
+      case Op::kNegate:
       case Op::kSubtract:
         return "-";
       case Op::kMultiply:
@@ -159,8 +178,6 @@ class ExpressionEvaluator {
         return ">";
       case Op::kGreaterEqual:
         return ">=";
-      case Op::kNegate:
-        return "-";
       case Op::kRound:
         return "round";
       case Op::kFloor:
@@ -184,33 +201,37 @@ class ExpressionEvaluator {
     return "";
   }
 
-  ParamValue Arithmetic(const Node& node, const ParamValue& left, const ParamValue& right) {
-    if (node.op == Op::kAdd && IsString(left) && IsString(right)) {
-      std::string joined = std::get<std::string>(left) + std::get<std::string>(right);
-      if (joined.size() <= kStringBytesMax) return joined;
-      return Fail(node, absl::StrCat("want a string of at most ", kStringBytesMax, " bytes, got ",
-                                     joined.size(), ": too costly"));
-    }
-    if (!IsNumber(left) || !IsNumber(right)) {
-      return WantNumbers(node, NameOf(node.op), left, right);
+  Operand Arithmetic(const Node& node, const Operand& left, const Operand& right) {
+    if (node.op == Op::kAdd && left.is_string() && right.is_string())
+      return Join(node, left, right);
+    if (!left.is_number() || !right.is_number()) {
+      return Fail(node, absl::StrCat("want numbers on both sides of ", NameOf(node.op), ", got ",
+                                     left.Text(), " and ", right.Text()));
     }
     const bool divides =
         node.op == Op::kDivide || node.op == Op::kFloorDivide || node.op == Op::kModulo;
-    if (divides && AsDouble(right) == 0) {
-      return Fail(node, absl::StrCat("want a divisor other than zero, got ", ParamValueText(left),
-                                     " ", NameOf(node.op), " ", ParamValueText(right)));
+    if (divides && right.AsDouble() == 0) {
+      return Fail(node, absl::StrCat("want a divisor other than zero, got ", left.Text(), " ",
+                                     NameOf(node.op), " ", right.Text()));
     }
-    if (IsInteger(left) && IsInteger(right)) {
-      return IntegerArithmetic(node, std::get<int64_t>(left), std::get<int64_t>(right));
+    if (left.is_integer() && right.is_integer()) {
+      return IntegerArithmetic(node, left.whole, right.whole);
     }
-    return RealArithmetic(node, AsDouble(left), AsDouble(right));
+    return RealArithmetic(node, left.AsDouble(), right.AsDouble());
   }
 
-  ParamValue IntegerArithmetic(const Node& node, int64_t a, int64_t b) {
+  Operand Join(const Node& node, const Operand& left, const Operand& right) {
+    joined_.push_back(*left.text + *right.text);
+    if (joined_.back().size() <= kStringBytesMax) return Operand::Of(joined_.back());
+    return Fail(node, absl::StrCat("want a string of at most ", kStringBytesMax, " bytes, got ",
+                                   joined_.back().size(), ": too costly"));
+  }
+
+  Operand IntegerArithmetic(const Node& node, int64_t a, int64_t b) {
     int64_t result = 0;
     bool fits = true;
     // The one quotient of two integers that is no 64-bit integer.
-    const bool divides_out = a == std::numeric_limits<int64_t>::min() && b == -1;
+    const bool too_large = a == std::numeric_limits<int64_t>::min() && b == -1;
     switch (node.op) {
       case Op::kAdd:
         fits = !__builtin_add_overflow(a, b, &result);
@@ -222,28 +243,29 @@ class ExpressionEvaluator {
         fits = !__builtin_mul_overflow(a, b, &result);
         break;
       case Op::kDivide:
-        fits = !divides_out;
-        if (fits && a % b != 0)
-          return Finite(node, static_cast<double>(a) / static_cast<double>(b));
+        fits = !too_large;
+        if (fits && a % b != 0) {
+          return Operand::Of(static_cast<double>(a) / static_cast<double>(b));
+        }
         if (fits) result = a / b;
         break;
       case Op::kFloorDivide:
-        fits = !divides_out;
+        fits = !too_large;
         if (fits) result = FloorDivide(a, b);
         break;
       case Op::kModulo:
-        result = divides_out ? 0 : a - FloorDivide(a, b) * b;
+        result = too_large ? 0 : a - FloorDivide(a, b) * b;
         break;
       default:
         if (b < 0) return RealArithmetic(node, static_cast<double>(a), static_cast<double>(b));
         fits = IntegerPower(a, b, &result);
     }
-    if (fits) return result;
+    if (fits) return Operand::Of(result);
     return Fail(node, absl::StrCat("want an integer of 64 bits, got ", a, " ", NameOf(node.op), " ",
                                    b, ", which is larger"));
   }
 
-  ParamValue RealArithmetic(const Node& node, double a, double b) {
+  Operand RealArithmetic(const Node& node, double a, double b) {
     double result = 0;
     switch (node.op) {
       case Op::kAdd:
@@ -267,7 +289,7 @@ class ExpressionEvaluator {
       default:
         result = std::pow(a, b);
     }
-    if (std::isfinite(result)) return result;
+    if (std::isfinite(result)) return Operand::Of(result);
     return Fail(node,
                 absl::StrCat("want a finite result, got ", ParamValueText(a), " ", NameOf(node.op),
                              " ", ParamValueText(b), " = ", ParamValueText(result)));
@@ -291,115 +313,121 @@ class ExpressionEvaluator {
     }
   }
 
-  ParamValue Compare(const Node& node, const ParamValue& left, const ParamValue& right) {
-    if (IsNumber(left) && IsNumber(right)) return Ordered(node.op, AsLong(left), AsLong(right));
-    if (IsString(left) && IsString(right)) {
-      return Ordered(node.op, std::get<std::string>(left), std::get<std::string>(right));
+  bool Compare(const Node& node, const Operand& left, const Operand& right) {
+    return Compare(node, node.op, left, right);
+  }
+  bool Compare(const Node& node, Op op, const Operand& left, const Operand& right) {
+    if (left.is_integer() && right.is_integer()) return Ordered(op, left.whole, right.whole);
+    if (left.is_number() && right.is_number()) return Ordered(op, left.AsLong(), right.AsLong());
+    if (left.is_string() && right.is_string()) return Ordered(op, *left.text, *right.text);
+    const bool booleans = left.is_bool() && right.is_bool();
+    if (booleans && (op == Op::kEqual || op == Op::kNotEqual)) {
+      return Ordered(op, left.truth, right.truth);
     }
-    if (left.index() == right.index() && (node.op == Op::kEqual || node.op == Op::kNotEqual)) {
-      return Ordered(node.op, std::get<bool>(left), std::get<bool>(right));
-    }
-    const bool booleans = left.index() == right.index();
-    return Fail(node, absl::StrCat("want ", booleans ? "numbers or strings" : "values of one type",
-                                   " on both sides of ", NameOf(node.op), ", got ",
-                                   ParamValueText(left), " and ", ParamValueText(right)));
+    Fail(node, absl::StrCat("want ", booleans ? "numbers or strings" : "values of one type",
+                            " on both sides of ", NameOf(op), ", got ", left.Text(), " and ",
+                            right.Text()));
+    return false;
   }
 
   bool Contains(const Node& node) {
-    const ParamValue sought = Value(node.children[0]);
+    const Operand sought = Value(node.children[0]);
     const Node& list = expression_.nodes_[node.children[1]];
     if (list.op != Op::kList) {
-      const ParamValue whole = Value(node.children[1]);
-      if (!status_.ok()) return false;
-      if (IsString(sought) && IsString(whole)) {
-        return std::get<std::string>(whole).find(std::get<std::string>(sought)) !=
-               std::string::npos;
+      const Operand whole = Value(node.children[1]);
+      if (sought.is_string() && whole.is_string()) {
+        return whole.text->find(*sought.text) != std::string::npos;
       }
-      Fail(node, absl::StrCat("want a [list], or strings on both sides of in, got ",
-                              ParamValueText(sought), " and ", ParamValueText(whole)));
+      Fail(node, absl::StrCat("want a [list], or strings on both sides of in, got ", sought.Text(),
+                              " and ", whole.Text()));
       return false;
     }
-    const Node equals{.op = Op::kEqual, .column = node.column};
     for (int child : list.children) {
-      const ParamValue item = Value(child);
+      const Operand item = Value(child);
       if (!status_.ok()) return false;
-      const ParamValue equal = Compare(equals, sought, item);
-      if (status_.ok() && std::get<bool>(equal)) return true;
+      if (Compare(node, Op::kEqual, sought, item)) return true;
     }
     return false;
   }
 
-  ParamValue Extreme(const Node& node) {
-    ParamValue best = Value(node.children[0]);
+  Operand Extreme(const Node& node) {
+    std::optional<Operand> best;
     for (int child : node.children) {
-      ParamValue value = Value(child);
-      if (!status_.ok()) return false;
-      if (!IsNumber(value)) {
-        return Fail(node, absl::StrCat("want numbers in ", NameOf(node.op), "(), got ",
-                                       ParamValueText(value)));
+      const Operand value = Value(child);
+      if (!status_.ok()) return {};
+      if (!value.is_number()) {
+        return Fail(node,
+                    absl::StrCat("want numbers in ", NameOf(node.op), "(), got ", value.Text()));
       }
-      if (Ordered(node.op == Op::kMin ? Op::kLess : Op::kGreater, AsLong(value), AsLong(best))) {
-        best = std::move(value);
-      }
+      const Op order = node.op == Op::kMin ? Op::kLess : Op::kGreater;
+      if (!best.has_value() || Ordered(order, value.AsLong(), best->AsLong())) best = value;
     }
-    return best;
+    return *best;
   }
 
-  ParamValue Unary(const Node& node, const ParamValue& value) {
-    if (!status_.ok()) return false;
-    if (!IsNumber(value)) {
-      return Fail(node, absl::StrCat("want a number after ", NameOf(node.op), ", got ",
-                                     ParamValueText(value)));
+  Operand Unary(const Node& node, const Operand& value) {
+    if (!status_.ok()) return {};
+    if (!value.is_number()) {
+      return Fail(node,
+                  absl::StrCat("want a number after ", NameOf(node.op), ", got ", value.Text()));
     }
-    const double real = AsDouble(value);
     switch (node.op) {
       case Op::kNegate:
-      case Op::kAbs: {
-        const auto* whole = std::get_if<int64_t>(&value);
-        if (whole == nullptr) return node.op == Op::kNegate ? -real : std::abs(real);
-        if (node.op == Op::kAbs && *whole >= 0) return value;
-        if (*whole != std::numeric_limits<int64_t>::min()) return -*whole;
-        return Fail(node, absl::StrCat("want an integer of 64 bits, got minus ", *whole));
-      }
+      case Op::kAbs:
+        return Signed(node, value);
       case Op::kSqrt:
-        if (real >= 0) return std::sqrt(real);
-        return Fail(node, absl::StrCat("want sqrt() of at least 0, got ", ParamValueText(value)));
+        if (value.AsDouble() >= 0) return Operand::Of(std::sqrt(value.AsDouble()));
+        return Fail(node, absl::StrCat("want sqrt() of at least 0, got ", value.Text()));
       case Op::kLog2:
-        if (real > 0) return std::log2(real);
-        return Fail(node, absl::StrCat("want log2() of more than 0, got ", ParamValueText(value)));
+        if (value.AsDouble() > 0) return Operand::Of(std::log2(value.AsDouble()));
+        return Fail(node, absl::StrCat("want log2() of more than 0, got ", value.Text()));
       default:
         return ToInteger(node, value);
     }
   }
 
-  ParamValue ToInteger(const Node& node, const ParamValue& value) {
-    if (IsInteger(value)) return value;
-    const double real = std::get<double>(value);
-    const double whole = node.op == Op::kRound   ? std::round(real)
-                         : node.op == Op::kFloor ? std::floor(real)
-                                                 : std::ceil(real);
-    if (std::abs(whole) < 0x1p63) return static_cast<int64_t>(whole);
+  Operand Signed(const Node& node, const Operand& value) {
+    const bool negate = node.op == Op::kNegate || value.AsDouble() < 0;
+    if (!negate) return value;
+    if (!value.is_integer()) return Operand::Of(-value.real);
+    if (value.whole != std::numeric_limits<int64_t>::min()) return Operand::Of(-value.whole);
+    return Fail(node, absl::StrCat("want an integer of 64 bits, got minus ", value.whole));
+  }
+
+  Operand ToInteger(const Node& node, const Operand& value) {
+    if (value.is_integer()) return value;
+    const double whole = node.op == Op::kRound   ? std::round(value.real)
+                         : node.op == Op::kFloor ? std::floor(value.real)
+                                                 : std::ceil(value.real);
+    if (std::abs(whole) < 0x1p63) return Operand::Of(static_cast<int64_t>(whole));
     return Fail(node, absl::StrCat("want an integer of 64 bits, got ", NameOf(node.op), "(",
-                                   ParamValueText(value), ")"));
+                                   value.Text(), ")"));
   }
 
   const Expression& expression_;
   const std::vector<const ParamValue*>& values_;
   absl::Status status_;
+  std::deque<std::string> joined_;  // strings that + made
 };
 
 absl::StatusOr<ParamValue> Expression::Evaluate(
     const std::vector<const ParamValue*>& values) const {
   CHECK(values.size() == names_.size()) << "names of " << text_;
-  return ExpressionEvaluator(*this, values).Run();
+  // Before the evaluator goes, and the strings it made.
+  ExpressionEvaluator evaluator(*this, values);
+  const absl::StatusOr<Operand> result = evaluator.Run();
+  if (!result.ok()) return result.status();
+  return result->Value();
 }
 
 absl::StatusOr<bool> Expression::Holds(const std::vector<const ParamValue*>& values) const {
-  absl::StatusOr<ParamValue> value = Evaluate(values);
-  if (!value.ok()) return value.status();
-  if (const bool* truth = std::get_if<bool>(&*value)) return *truth;
+  CHECK(values.size() == names_.size()) << "names of " << text_;
+  ExpressionEvaluator evaluator(*this, values);
+  const absl::StatusOr<Operand> result = evaluator.Run();
+  if (!result.ok()) return result.status();
+  if (result->is_bool()) return result->truth;
   return absl::InvalidArgumentError(
-      absl::StrCat("want true or false, got ", ParamValueText(*value), " (", Where(1), ")"));
+      absl::StrCat("want true or false, got ", result->Text(), " (", Where(1), ")"));
 }
 
 }  // namespace saffron

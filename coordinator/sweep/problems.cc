@@ -30,10 +30,23 @@ std::string Problems::Location(Place place) const {
 void Problems::Add(Place place, std::string_view key, std::string_view what) {
   std::string text =
       absl::StrCat(Location(place), ": ", Absl(key), key.empty() ? "" : ": ", Absl(what));
-  for (size_t i = 0; i < problems_.size(); ++i) {
-    if (problems_[i].text == text || (i < earlier_ && problems_[i].key == key)) return;
+  if (FollowsFromEarlier(key)) return;
+  for (const Problem& problem : problems_) {
+    if (problem.text == text) return;
   }
   problems_.push_back({place, std::string(key), std::move(text)});
+}
+
+bool Problems::FollowsFromEarlier(std::string_view key) const {
+  if (earlier_ == 0) return false;
+  for (size_t i = 0; i < earlier_; ++i) {
+    if (problems_[i].key == key) return true;
+  }
+  for (const std::string& spoilt : spoilt_) {
+    const bool begins = key.substr(0, spoilt.size()) == spoilt;
+    if (begins && (key.size() == spoilt.size() || key[spoilt.size()] == '.')) return true;
+  }
+  return false;
 }
 
 absl::Status Problems::ToStatus() const {

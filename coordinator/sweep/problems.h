@@ -38,7 +38,10 @@ class Problems {
 
   // From here on, a key that has had a problem has no more: what is found later follows from it.
   void StartNextPhase() { earlier_ = problems_.size(); }
+  // The same for `key` and the parts of its value, when something in it could not be read.
+  void Spoil(std::string_view key) { spoilt_.emplace_back(key); }
 
+  size_t size() const { return problems_.size(); }
   bool empty() const { return problems_.empty(); }
   // Whether looking for more is of no use.
   bool full() const { return problems_.size() >= 10 * kShownMax; }
@@ -53,6 +56,9 @@ class Problems {
   std::string source_;
   std::vector<Problem> problems_;
   size_t earlier_ = 0;  // problems of earlier phases
+  std::vector<std::string> spoilt_;
+
+  bool FollowsFromEarlier(std::string_view key) const;
 };
 
 // "; did you mean NEAR?", or nothing when `near` is empty.

@@ -190,7 +190,9 @@ class SpecReader {
       v1::Parameter* parameter = block->add_parameters();
       parameter->set_key(key);
       SetPosition(member.place, parameter->mutable_position());
+      const size_t before = problems_.size();
       ReadParameter(member.value, key, parameter);
+      if (problems_.size() > before) problems_.Spoil(key);
     }
   }
 
@@ -343,9 +345,11 @@ class SpecReader {
     SetPosition(member.place, resources->mutable_position());
     MapReader map(member.value, "resources", problems_);
     if (const auto* threads = map.Take("threads")) {
-      if (const auto value =
-              ReadInteger(threads->value, "resources.threads", 1, kThreadsMax, problems_)) {
-        resources->set_threads(*value);
+      if (threads->value.text == "1") {
+        resources->set_threads(1);
+      } else {
+        WantGot(*threads, "resources.threads",
+                "1 (a trial runs on one thread; workers have slots for more trials)");
       }
     }
     if (const auto* memory = map.Take("memory")) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "coordinator/sweep/sweep_reader.h"
 #include "core/model/registry.h"
 #include "google/protobuf/io/tokenizer.h"
@@ -108,7 +109,8 @@ class TextErrors : public google::protobuf::io::ErrorCollector {
   void AddError(int line, google::protobuf::io::ColumnNumber column,
                 const std::string& message) override {
     problems_.Add({.line = line + 1, .column = column + 1}, "",
-                  absl::StrCat("want the text of a SweepSpec, got: ", message, Hint(message)));
+                  absl::StrCat("want the text of a SweepSpec, got: ",
+                               absl::StripSuffix(message, "."), Hint(message)));
   }
   void AddWarning(int, google::protobuf::io::ColumnNumber, const std::string&) override {}
 

@@ -69,8 +69,9 @@ template <typename Section>
 void CheckRange(const Section& section, std::string_view key, int64_t value, int64_t min,
                 int64_t max, Problems& problems) {
   if (value >= min && value <= max) return;
-  problems.Add(section.position(), key,
-               absl::StrCat("want an integer in [", min, ", ", max, "], got ", value));
+  const std::string range =
+      min == max ? absl::StrCat(min) : absl::StrCat("an integer in [", min, ", ", max, "]");
+  problems.Add(section.position(), key, absl::StrCat("want ", range, ", got ", value));
 }
 
 void CheckDuration(const v1::Limits& limits, std::string_view key,
@@ -300,7 +301,10 @@ std::vector<PlannedSetting> ValuePlanner::Settings(
 SweepPlan PlanSweep(const v1::SweepSpec& spec, Problems& problems) {
   CheckSections(spec, problems);
   SweepPlan plan;
+  const size_t before = problems.size();
   plan.constants = PlanConstants(spec, problems);
+  // Most of what could be said about the rest would follow from a constant that is missing.
+  if (problems.size() > before) return plan;
   plan.baseline = ValuePlanner(plan.constants, problems).Settings(spec.baseline());
   std::set<std::string> names;
   for (const v1::Block& block : spec.blocks()) {

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/sweep/document.h"
+#include "core/data/utf8.h"
 #include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/yaml.h"
 
@@ -50,6 +51,7 @@ class TreeBuilder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     CheckTag(mark, tag);
+    CheckQuote(mark);
     Finish({.kind = tag == "!" ? DocumentNode::Kind::kQuoted : DocumentNode::Kind::kPlain,
             .place = PlaceOf(mark),
             .text = value},
@@ -70,12 +72,12 @@ class TreeBuilder : public YAML::EventHandler {
     Attach(DocumentNode(found->second.node), found->second.nodes, found->second.height);
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                       YAML::EmitterStyle::value) override {
-    Open(DocumentNode::Kind::kList, mark, tag, anchor);
+                       YAML::EmitterStyle::value style) override {
+    Open(DocumentNode::Kind::kList, mark, tag, anchor, style);
   }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
-                  YAML::EmitterStyle::value) override {
-    Open(DocumentNode::Kind::kMap, mark, tag, anchor);
+                  YAML::EmitterStyle::value style) override {
+    Open(DocumentNode::Kind::kMap, mark, tag, anchor, style);
   }
   void OnSequenceEnd() override { Close(); }
   void OnMapEnd() override { Close(); }
@@ -85,6 +87,7 @@ class TreeBuilder : public YAML::EventHandler {
   struct Frame {
     DocumentNode node;
     YAML::anchor_t anchor = 0;
+    bool flow = false;  // between brackets
     int64_t nodes = 1;  // itself and what is below it
     int height = 1;
     std::optional<DocumentNode> key = {};  // of a map: the key whose value comes next
@@ -106,6 +109,17 @@ class TreeBuilder : public YAML::EventHandler {
     if (tag.empty() || tag == "?" || tag == "!") return;
     problems_.Add(PlaceOf(mark), "", absl::StrCat("want a value without a tag, got the tag ", tag));
   }
+  // yaml-cpp takes a quoted text that the end of the file cuts off for whole.
+  void CheckQuote(const YAML::Mark& mark) {
+    const std::string_view text = lines_.From(mark.line, mark.column);
+    const char quote = text.empty() ? '\0' : text.front();
+    if (quote != '"' && quote != '\'') return;
+    for (size_t at = 1; at < text.size(); ++at) {
+      if (text[at] == quote) return;
+      if (quote == '"' && text[at] == '\\') ++at;
+    }
+    Refuse(PlaceOf(mark), "want a closing quote for this one, got the end of the file");
+  }
   void CheckDepth(int height, Place place) {
     if (static_cast<int>(frames_.size()) + height <= kDocumentDepthMax) return;
     Refuse(place, absl::StrCat("want at most ", kDocumentDepthMax, " levels of nesting, got more"));
@@ -117,14 +131,18 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   void Open(DocumentNode::Kind kind, const YAML::Mark& mark, const std::string& tag,
-            YAML::anchor_t anchor) {
+            YAML::anchor_t anchor, YAML::EmitterStyle::value style) {
     CheckTag(mark, tag);
     if (WantsKey()) {
-      Refuse(PlaceOf(mark), absl::StrCat("want a name as key, got a ",
-                                         kind == DocumentNode::Kind::kList ? "list" : "mapping"));
+      Refuse(PlaceOf(mark),
+             absl::StrCat("want a name as key, got a ",
+                          kind == DocumentNode::Kind::kList ? "list" : "mapping",
+                          frames_.back().flow ? " (or a bracket is not closed)" : ""));
     }
     CheckDepth(1, PlaceOf(mark));
-    frames_.push_back({.node = {.kind = kind, .place = PlaceOf(mark)}, .anchor = anchor});
+    frames_.push_back({.node = {.kind = kind, .place = PlaceOf(mark)},
+                       .anchor = anchor,
+                       .flow = style == YAML::EmitterStyle::Flow});
   }
 
   void Close() {
@@ -170,6 +188,10 @@ class TreeBuilder : public YAML::EventHandler {
                     "readers of YAML follow");
       return;
     }
+    // A value that is not there is placed at what comes after it.
+    if (value.kind == DocumentNode::Kind::kNull && value.place.line != key.place.line) {
+      value.place = key.place;
+    }
     parent.node.members.push_back({std::move(key.text), key.place, std::move(value)});
   }
 
@@ -213,6 +235,9 @@ std::string WhatIsWrong(const std::string& message) {
        "it, got something else"},
       {"end of sequence not found",
        "want the next '- ' in the column of the first, got something else"},
+      {"illegal block entry", "want '- ' at the start of a line of a list, got it here"},
+      {"illegal flow end",
+       "want brackets and braces closed in the order they were opened, got another"},
       {"end of sequence flow not found", "want a ] for this [, got none"},
       {"end of map flow not found", "want a } for this {, got none"},
       {"illegal EOF in scalar", "want a closing quote, got the end of the file"},
@@ -221,7 +246,10 @@ std::string WhatIsWrong(const std::string& message) {
       {"unknown token", "want quotes around a text that begins with this character"},
   };
   const auto known = kKnown.find(message);
-  return known != kKnown.end() ? known->second : absl::StrCat("want YAML, got: ", message);
+  if (known != kKnown.end()) return known->second;
+  // It may quote half a character.
+  return absl::StrCat("want YAML, got: ",
+                      message.substr(0, FirstInvalidUtf8(message).value_or(message.size())));
 }
 
 }  // namespace
