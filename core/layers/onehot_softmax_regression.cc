@@ -129,6 +129,12 @@ template <typename T>
 Evaluation OneHotSoftmaxRegression<T>::Evaluate(absl::Span<const int32_t> stream, int64_t first) {
   std::vector<int64_t> positions;
   for (int64_t t = first; t < static_cast<int64_t>(stream.size()); ++t) positions.push_back(t);
+  return Evaluate(stream, positions);
+}
+
+template <typename T>
+Evaluation OneHotSoftmaxRegression<T>::Evaluate(absl::Span<const int32_t> stream,
+                                                absl::Span<const int64_t> positions) {
   SortByLastToken(stream, positions);
   Evaluation result;
   for (const int64_t position : sorted_) {

@@ -104,10 +104,16 @@ class StackedSaffu final : public SaffuNetwork<T> {
     for (int64_t begin = first; begin < end; begin += evaluation_chunk_) {
       evaluated_.resize(static_cast<size_t>(std::min<int64_t>(evaluation_chunk_, end - begin)));
       std::iota(evaluated_.begin(), evaluated_.end(), begin);
-      const Evaluation part = evaluation_->Forward(arena_.parameters().data(), stream, evaluated_);
-      total.targets += part.targets;
-      total.nats += part.nats;
-      total.correct += part.correct;
+      EvaluateChunk(stream, evaluated_, &total);
+    }
+    return total;
+  }
+
+  Evaluation Evaluate(absl::Span<const int32_t> stream,
+                      absl::Span<const int64_t> positions) override {
+    Evaluation total;
+    for (size_t begin = 0; begin < positions.size(); begin += evaluation_chunk_) {
+      EvaluateChunk(stream, positions.subspan(begin, evaluation_chunk_), &total);
     }
     return total;
   }
@@ -147,6 +153,14 @@ class StackedSaffu final : public SaffuNetwork<T> {
   }
 
  private:
+  void EvaluateChunk(absl::Span<const int32_t> stream, absl::Span<const int64_t> chunk,
+                     Evaluation* total) {
+    const Evaluation part = evaluation_->Forward(arena_.parameters().data(), stream, chunk);
+    total->targets += part.targets;
+    total->nats += part.nats;
+    total->correct += part.correct;
+  }
+
   // U of all layers, then W of all layers (decayed by optimisers that decay), then beta and bias.
   void PlaceParameters(const std::vector<SaffuLayerParams<T>>& layers) {
     const auto take = [this](int64_t size) {

@@ -65,6 +65,9 @@ class SaffuNetwork {
   // All targets t = first, ..., stream.size() - 1. The contexts of the first targets reach back to
   // before `first`, and before the stream's start find FeatureTables::padding.
   virtual Evaluation Evaluate(absl::Span<const int32_t> stream, int64_t first) = 0;
+  // The targets stream[t] for t in `positions`, in that order.
+  virtual Evaluation Evaluate(absl::Span<const int32_t> stream,
+                              absl::Span<const int64_t> positions) = 0;
 
   // Parameters in the kernels' own order, with gradient and moments; snapshot or restore a network
   // by copying parameters().

@@ -73,6 +73,7 @@ class OneHotSoftmaxRegression {
   // As SaffuNetwork's, with 1 <= positions.size() <= batch_max.
   double LossAndGradient(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions);
   Evaluation Evaluate(absl::Span<const int32_t> stream, int64_t first);
+  Evaluation Evaluate(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions);
 
   // W_lag, [vocab, vocab] row-major, lag from 1.
   absl::Span<T> weights(int lag);

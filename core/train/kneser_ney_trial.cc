@@ -23,10 +23,9 @@ class KneserNeyTrial : public TrialModel {
     return absl::OkStatus();
   }
   absl::StatusOr<Score> Evaluate(Split split) override {
-    const auto sum = task_->EvaluateRanges(
-        split, task_->Targets(split), [&](absl::Span<const int32_t> stream, int64_t first) {
-          return SumOfNats(model_->Nats(stream, static_cast<int>(first)));
-        });
+    const auto sum = task_->SumNats(
+        split, task_->Targets(split),
+        [&](absl::Span<const int32_t> stream, int first) { return model_->Nats(stream, first); });
     return task_->ScoreOf(split, sum, /*has_accuracy=*/false);
   }
   void Describe(std::map<std::string, double>* metrics) const override {

@@ -87,12 +87,11 @@ class OneHotTrial : public TrialModel, public Trainable {
     solved_.reset();
   }
 
-  Evaluation EvaluateOn(Split split, const std::vector<PositionRange>& ranges) {
-    return task_->EvaluateRanges(
-        split, ranges, [&](absl::Span<const int32_t> stream, int64_t first) {
-          return dense_.has_value() ? dense_->Evaluate(stream, first)
-                                    : SumOfNats(solved_->Nats(stream, static_cast<int>(first)));
-        });
+  Evaluation EvaluateOn(Split split, const std::vector<int64_t>& targets) {
+    if (dense_.has_value()) return dense_->Evaluate(task_->Stream(split), targets);
+    return task_->SumNats(split, targets, [&](absl::Span<const int32_t> stream, int first) {
+      return solved_->Nats(stream, first);
+    });
   }
 
   std::optional<TextTask> task_;

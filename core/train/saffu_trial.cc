@@ -1,6 +1,5 @@
 // model.type saffu: self-attentive feed-forward units, solved explicitly or drawn at random.
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -47,16 +46,6 @@ absl::StatusOr<SaffuSolveSpec> SpecOf(const ResolvedVariant& variant, uint64_t s
   return spec;
 }
 
-// How many tokens before a target can reach it.
-int64_t Reach(const SaffuSolveSpec& spec) {
-  int lag = spec.context;
-  for (const Stream stream : spec.streams) {
-    if (stream == Stream::kContext) lag = std::max(lag, spec.context_lags);
-    if (stream == Stream::kBag) lag = std::max(lag, spec.radius);
-  }
-  return int64_t{lag} * spec.layers;
-}
-
 class SaffuTrial : public TrialModel, public Trainable {
  public:
   absl::Status Load(const TrialInputs& inputs) override {
@@ -66,7 +55,6 @@ class SaffuTrial : public TrialModel, public Trainable {
 
   absl::Status Start(const TrialInputs& inputs, int moments) override {
     ASSIGN_OR_RETURN(const SaffuSolveSpec spec, SpecOf(inputs.variant, inputs.seed));
-    task_->set_context(std::max<int64_t>(kEvalContext, Reach(spec)));
     StatisticsCache& cache = *inputs.env.statistics;
     std::shared_ptr<const FeatureTables> features;
     std::vector<SaffuLayerParams<float>> params;
@@ -119,11 +107,8 @@ class SaffuTrial : public TrialModel, public Trainable {
     }
   }
 
-  Evaluation EvaluateOn(Split split, const std::vector<PositionRange>& ranges) {
-    return task_->EvaluateRanges(split, ranges,
-                                 [&](absl::Span<const int32_t> stream, int64_t first) {
-                                   return network_->Evaluate(stream, first);
-                                 });
+  Evaluation EvaluateOn(Split split, const std::vector<int64_t>& targets) {
+    return network_->Evaluate(task_->Stream(split), targets);
   }
 
   std::optional<TextTask> task_;

@@ -12,8 +12,7 @@
 namespace saffron {
 namespace {
 
-constexpr int64_t kTrainSample = 10'240, kTrainBlock = 512;
-constexpr int64_t kCurveFraction = 12, kCurveBlock = 512, kCurveMin = 1024;
+constexpr int64_t kTrainSample = 10'000, kCurveSample = 5'000;
 
 TextRequest RequestOf(const ResolvedVariant& variant) {
   TextRequest request;
@@ -35,18 +34,13 @@ absl::Status CheckHasTargets(const std::string& corpus, const char* split, size_
 
 }  // namespace
 
-std::vector<PositionRange> SpreadBlocks(int64_t first, int64_t last, int64_t size, int64_t block) {
-  CHECK(first <= last && size > 0 && block > 0);
-  if (last - first <= std::max(size, block)) return {{first, last}};
-  const int64_t count = std::max<int64_t>(1, (size + block - 1) / block);
-  // Blocks that would overlap: take everything.
-  if (count * block > last - first) return {{first, last}};
-  std::vector<PositionRange> blocks;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t begin = first + (count == 1 ? 0 : i * (last - first - block) / (count - 1));
-    blocks.push_back({begin, begin + block});
-  }
-  return blocks;
+std::vector<int64_t> SpreadPositions(int64_t first, int64_t last, int64_t most) {
+  CHECK(first <= last && most > 0);
+  const int64_t stride = std::max<int64_t>(1, (last - first) / most);
+  std::vector<int64_t> positions;
+  // From the middle of the first stride, so that neither end is favoured.
+  for (int64_t t = first + stride / 2; t < last; t += stride) positions.push_back(t);
+  return positions;
 }
 
 absl::StatusOr<TextTask> TextTask::Load(const TrialInputs& inputs) {
@@ -70,12 +64,13 @@ TextTask::TextTask(std::shared_ptr<const TextDataset> data) : data_(std::move(da
   const auto size = [](const std::vector<int32_t>& stream) {
     return static_cast<int64_t>(stream.size());
   };
-  const int64_t targets = size(data_->valid) - kEvalContext;
-  train_ = SpreadBlocks(0, size(data_->train), kTrainSample, kTrainBlock);
-  valid_ = {{kEvalContext, size(data_->valid)}};
-  test_ = {{kEvalContext, size(data_->test)}};
-  curve_ = SpreadBlocks(kEvalContext, size(data_->valid),
-                        std::max(kCurveMin, targets / kCurveFraction), kCurveBlock);
+  const auto all = [&](const std::vector<int32_t>& stream) {
+    return SpreadPositions(kEvalContext, size(stream), size(stream));
+  };
+  train_ = SpreadPositions(0, size(data_->train), kTrainSample);
+  valid_ = all(data_->valid);
+  test_ = all(data_->test);
+  curve_ = SpreadPositions(kEvalContext, size(data_->valid), kCurveSample);
 }
 
 absl::Span<const int32_t> TextTask::Stream(Split split) const {
@@ -91,7 +86,7 @@ absl::Span<const int32_t> TextTask::Stream(Split split) const {
   return {};
 }
 
-const std::vector<PositionRange>& TextTask::Targets(Split split) const {
+const std::vector<int64_t>& TextTask::Targets(Split split) const {
   return split == Split::kTrain ? train_ : split == Split::kValid ? valid_ : test_;
 }
 
@@ -111,18 +106,10 @@ Score TextTask::ScoreOf(Split split, const Evaluation& evaluation, bool has_accu
 
 double TextTask::PriorNats() const {
   const UnigramModel prior = UnigramModel::Fit(data_->train, data_->vocab);
-  return EvaluateRanges(Split::kValid, curve_,
-                        [&](absl::Span<const int32_t> stream, int64_t first) {
-                          return SumOfNats(prior.Nats(stream, static_cast<int>(first)));
-                        })
+  return SumNats(
+             Split::kValid, curve_,
+             [&](absl::Span<const int32_t> stream, int first) { return prior.Nats(stream, first); })
       .nats_per_target();
-}
-
-Evaluation SumOfNats(const std::vector<double>& nats) {
-  Evaluation evaluation;
-  evaluation.targets = static_cast<int64_t>(nats.size());
-  for (const double n : nats) evaluation.nats += n;
-  return evaluation;
 }
 
 }  // namespace saffron

@@ -2,6 +2,7 @@
 // A text corpus as a prediction task: which positions of which stream are scored, and how their
 // losses become metrics. All text models share it, so that their numbers compare.
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -14,15 +15,8 @@
 
 namespace saffron {
 
-// Positions begin .. end-1 of a stream.
-struct PositionRange {
-  int64_t begin = 0, end = 0;
-  int64_t size() const { return end - begin; }
-};
-
-// `size` positions of [first, last), or all of them when there are fewer, as blocks of `block`
-// spread evenly: block i of n begins at first + i (last - first - block) / (n - 1).
-std::vector<PositionRange> SpreadBlocks(int64_t first, int64_t last, int64_t size, int64_t block);
+// About `most` positions of [first, last), evenly spaced; all of them when there are fewer.
+std::vector<int64_t> SpreadPositions(int64_t first, int64_t last, int64_t most);
 
 class TextTask {
  public:
@@ -37,33 +31,31 @@ class TextTask {
 
   absl::Span<const int32_t> Stream(Split split) const;
 
-  // What a split's score is taken over. Validation and test: every position after the first
-  // kEvalContext. Training: a fixed sample of some 10,000 positions, so that scoring it costs a
-  // fraction of what scoring the whole would.
-  const std::vector<PositionRange>& Targets(Split split) const;
-  // Learning curves are drawn on a fixed twelfth of the validation targets (but at least 1,024), so
-  // that a run's evaluations cost less than its steps. Final metrics take all targets.
-  const std::vector<PositionRange>& CurveTargets() const { return curve_; }
+  // Positions of the targets that a split's score is taken over, ascending. Validation and test:
+  // all after the first kEvalContext. Training: some 10,000, evenly spaced, so that scoring it
+  // costs a fraction of what scoring the whole would.
+  const std::vector<int64_t>& Targets(Split split) const;
+  // Learning curves are drawn on about 5,000 evenly spaced targets of the validation split, so that
+  // a run's evaluations cost less than its steps. Final metrics take all targets.
+  const std::vector<int64_t>& CurveTargets() const { return curve_; }
 
-  // Adds up what `evaluate(stream, first)` says of the targets stream[first], ... of each range, in
-  // their order. At least kEvalContext tokens precede a target where the corpus has them.
-  template <typename Evaluate>
-  Evaluation EvaluateRanges(Split split, const std::vector<PositionRange>& ranges,
-                            Evaluate evaluate) const {
+  // Sums the losses of targets under a model that gives those of a stretch: nats_of(stream, first)
+  // are -log P(stream[t] | before) for t = first, ... Each stretch of consecutive targets is asked
+  // for once, with kEvalContext tokens before it where the corpus has them.
+  template <typename NatsOf>
+  Evaluation SumNats(Split split, const std::vector<int64_t>& targets, NatsOf nats_of) const {
     Evaluation total;
-    for (const PositionRange& range : ranges) {
-      const int64_t begin = range.begin < context_ ? 0 : range.begin - context_;
-      const Evaluation part =
-          evaluate(Stream(split).subspan(begin, range.end - begin), range.begin - begin);
-      total.targets += part.targets;
-      total.nats += part.nats;
-      total.correct += part.correct;
+    for (size_t i = 0, next; i < targets.size(); i = next) {
+      for (next = i + 1; next < targets.size() && targets[next] == targets[next - 1] + 1;) ++next;
+      const int64_t begin = std::max<int64_t>(0, targets[i] - kEvalContext);
+      const auto stretch = Stream(split).subspan(begin, targets[next - 1] + 1 - begin);
+      for (const double nats : nats_of(stretch, static_cast<int>(targets[i] - begin))) {
+        ++total.targets;
+        total.nats += nats;
+      }
     }
     return total;
   }
-
-  // Ranges are given at least so many tokens of context; kEvalContext unless a model reads further.
-  void set_context(int64_t context) { context_ = context; }
 
   // Metrics of an evaluation over Targets(split); accuracy only where `correct` was counted.
   Score ScoreOf(Split split, const Evaluation& evaluation, bool has_accuracy) const;
@@ -74,11 +66,7 @@ class TextTask {
 
  private:
   std::shared_ptr<const TextDataset> data_;
-  int64_t context_ = kEvalContext;
-  std::vector<PositionRange> train_, valid_, test_, curve_;
+  std::vector<int64_t> train_, valid_, test_, curve_;
 };
-
-// An Evaluation without accuracy from per-target losses, added up in their order.
-Evaluation SumOfNats(const std::vector<double>& nats);
 
 }  // namespace saffron

@@ -17,58 +17,45 @@ std::shared_ptr<const TextDataset> MakeData(int64_t train, int64_t valid, int64_
   return data;
 }
 
-int64_t Covered(const std::vector<PositionRange>& ranges) {
-  int64_t total = 0;
-  for (const PositionRange& range : ranges) total += range.size();
-  return total;
-}
-
-TEST(SpreadBlocks, CoverBothEndsWithoutOverlap) {
-  const auto blocks = SpreadBlocks(100, 100'000, 5'000, 500);
-  ASSERT_EQ(blocks.size(), 10u);
-  EXPECT_EQ(blocks.front().begin, 100);
-  EXPECT_EQ(blocks.back().end, 100'000);
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    EXPECT_EQ(blocks[i].size(), 500);
-    const int64_t free_from = i == 0 ? 100 : blocks[i - 1].end;
-    EXPECT_GE(blocks[i].begin, free_from);
-  }
-}
-
-TEST(SpreadBlocks, TakeAllOfLittle) {
-  EXPECT_EQ(Covered(SpreadBlocks(3, 10, 5'000, 500)), 7);
-  EXPECT_EQ(Covered(SpreadBlocks(0, 5'100, 5'000, 500)), 5'000);
-  EXPECT_EQ(Covered(SpreadBlocks(0, 5'200, 4'999, 5'000)), 5'000);
-  EXPECT_EQ(Covered(SpreadBlocks(0, 900, 700, 512)), 900);
+TEST(SpreadPositions, AreEvenlySpaced) {
+  EXPECT_EQ(SpreadPositions(10, 40, 3), (std::vector<int64_t>{15, 25, 35}));
+  EXPECT_EQ(SpreadPositions(10, 14, 100), (std::vector<int64_t>{10, 11, 12, 13}));
+  EXPECT_EQ(SpreadPositions(5, 5, 10), std::vector<int64_t>{});
+  const auto positions = SpreadPositions(80, 60'000, 5'000);
+  EXPECT_GE(positions.size(), 5'000u);
+  EXPECT_LT(positions.size(), 5'500u);
+  EXPECT_LT(60'000 - positions.back(), 12);
 }
 
 TEST(TextTask, ValidationAndTestAreScoredWhole) {
   const TextTask task(MakeData(1000, 500, 300));
-  EXPECT_EQ(Covered(task.Targets(Split::kValid)), 420);
-  EXPECT_EQ(Covered(task.Targets(Split::kTest)), 220);
-  EXPECT_EQ(Covered(task.Targets(Split::kTrain)), 1000);
+  EXPECT_EQ(task.Targets(Split::kValid).size(), 420u);
+  EXPECT_EQ(task.Targets(Split::kValid).front(), kEvalContext);
+  EXPECT_EQ(task.Targets(Split::kValid).back(), 499);
+  EXPECT_EQ(task.Targets(Split::kTest).size(), 220u);
+  EXPECT_EQ(task.Targets(Split::kTrain).size(), 1000u);
+  EXPECT_EQ(task.CurveTargets().size(), 420u);
 }
 
 TEST(TextTask, TrainingAndCurvesAreSampled) {
   const TextTask task(MakeData(1'000'000, 60'000, 60'000));
-  EXPECT_EQ(Covered(task.Targets(Split::kTrain)), 10'240);
-  EXPECT_EQ(Covered(task.Targets(Split::kTest)), 59'920);
-  EXPECT_EQ(Covered(task.CurveTargets()), 5'120);
+  EXPECT_EQ(task.Targets(Split::kTrain).size(), 10'000u);
+  EXPECT_EQ(task.Targets(Split::kTest).size(), 59'920u);
+  EXPECT_LT(task.CurveTargets().size(), 6'000u);
 }
 
-TEST(TextTask, EveryTargetHasItsContextAndItsPlace) {
-  const TextTask task(MakeData(100'000, 500, 300));
-  int64_t calls = 0, targets = 0;
-  task.EvaluateRanges(Split::kTrain, task.Targets(Split::kTrain),
-                      [&](absl::Span<const int32_t> stream, int64_t first) {
-                        const int64_t begin = task.Targets(Split::kTrain)[calls].begin;
-                        EXPECT_EQ(first, std::min<int64_t>(begin, kEvalContext));
-                        EXPECT_EQ(stream[first], static_cast<int32_t>(begin % 7));
-                        ++calls;
-                        targets += static_cast<int64_t>(stream.size()) - first;
-                        return Evaluation{};
-                      });
-  EXPECT_EQ(targets, Covered(task.Targets(Split::kTrain)));
+TEST(TextTask, StretchesHaveTheirContextAndTheirPlace) {
+  const TextTask task(MakeData(1000, 500, 300));
+  std::vector<std::pair<size_t, int>> asked;  // size of the stretch, its first target
+  const Evaluation sum = task.SumNats(
+      Split::kTrain, {3, 4, 5, 90, 200, 201}, [&](absl::Span<const int32_t> stream, int first) {
+        asked.push_back({stream.size(), first});
+        std::vector<double> ids(stream.begin() + first, stream.end());
+        return ids;
+      });
+  EXPECT_EQ(asked, (std::vector<std::pair<size_t, int>>{{6, 3}, {81, 80}, {82, 80}}));
+  EXPECT_EQ(sum.targets, 6);
+  EXPECT_EQ(sum.nats, 3 + 4 + 5 + 90 % 7 + 200 % 7 + 201 % 7);
 }
 
 TEST(TextTask, BitsPerByteCountTheTextBehindTheTargets) {
