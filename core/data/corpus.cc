@@ -88,18 +88,25 @@ absl::Status SizeChanged(const std::string& folder, const Manifest& manifest, in
                  absl::StrCat("want ", manifest.info.bytes, " bytes, found ", found));
 }
 
-// Moves the complete folder `fresh` to `folder`, replacing what is there.
+// Moves the complete folder `fresh` to `folder`, and what is there to `fresh`.
 absl::Status PutInPlace(const std::string& fresh, const std::string& folder) {
-  if (::rename(fresh.c_str(), folder.c_str()) == 0) return absl::OkStatus();
+  const auto renamed = [](const std::string& from, const std::string& to) {
+    return ::rename(from.c_str(), to.c_str()) == 0;
+  };
+  if (renamed(fresh, folder)) return absl::OkStatus();
   if (errno != ENOTEMPTY && errno != EEXIST) return FileError("rename to", folder, errno);
-  if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) != 0) {
-    // A file system that cannot exchange: the name is missing for a moment.
-    const std::string aside = fresh + ".old";
-    if (::rename(folder.c_str(), aside.c_str()) != 0) return FileError("rename", folder, errno);
-    if (::rename(fresh.c_str(), folder.c_str()) != 0) return FileError("rename to", folder, errno);
-    std::error_code ignored;
-    std::filesystem::rename(aside, fresh, ignored);
+  if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0) {
+    return absl::OkStatus();
   }
+  // A file system that cannot exchange: the name is missing for a moment.
+  const std::string aside = fresh + ".old";
+  if (!renamed(folder, aside)) return FileError("rename", folder, errno);
+  if (!renamed(fresh, folder)) {
+    const int error = errno;
+    renamed(aside, folder);
+    return FileError("rename to", folder, error);
+  }
+  renamed(aside, fresh);
   return absl::OkStatus();
 }
 
@@ -131,8 +138,6 @@ absl::StatusOr<CorpusInfo> WriteCorpus(const std::string& fresh, const std::stri
       std::accumulate(manifest.lengths.begin(), manifest.lengths.end(), int64_t{0});
   manifest.info.fingerprint = CorpusFingerprint(manifest.info.kind, documents);
 
-  std::error_code ignored;
-  std::filesystem::remove_all(fresh, ignored);
   RETURN_IF_ERROR(MakeFolders(fresh));
   const auto write = [&]() -> absl::Status {
     RETURN_IF_ERROR(WriteFileDurably(DocumentsPath(fresh), documents));
@@ -142,10 +147,13 @@ absl::StatusOr<CorpusInfo> WriteCorpus(const std::string& fresh, const std::stri
     }
     manifest.modified_ns = ModifiedNsOf(written);
     RETURN_IF_ERROR(WriteFileDurably(ManifestPath(fresh), {ManifestJson(manifest)}));
-    return PutInPlace(fresh, folder);
+    RETURN_IF_ERROR(PutInPlace(fresh, folder));
+    SyncFolderOf(folder);
+    return absl::OkStatus();
   };
   const absl::Status status = write();
-  std::filesystem::remove_all(fresh, ignored);
+  std::error_code ignored;
+  std::filesystem::remove_all(fresh, ignored);  // the old corpus now, or what could not be finished
   RETURN_IF_ERROR(status);
   return manifest.info;
 }

@@ -25,7 +25,8 @@ std::string CorpusFingerprint(CorpusKind kind, const std::vector<std::string_vie
 
 // Writes a corpus to the folder `fresh`, then moves it to `folder`, so that a reader finds the old
 // one or the new one, never a mixture. `info` gives name, kind, origin and time; the rest is filled
-// in. What was in either place is removed, encodings included. One caller at a time.
+// in. The corpus that was in `folder` is removed, encodings included; on error it stays. `fresh`
+// must not exist. One caller at a time.
 absl::StatusOr<CorpusInfo> WriteCorpus(const std::string& fresh, const std::string& folder,
                                        CorpusInfo info,
                                        const std::vector<std::string_view>& documents);

@@ -189,6 +189,9 @@ absl::StatusOr<CorpusInfo> DataStore::Add(CorpusInfo info,
   const std::string incoming = root_ + "/.incoming";
   RETURN_IF_ERROR(MakeFolders(incoming));
   ASSIGN_OR_RETURN(const FileLock lock, FileLock::Acquire(incoming + "/lock"));
+  const std::string fresh = incoming + "/corpus";
+  std::error_code ignored;
+  fs::remove_all(fresh, ignored);  // what a killed process left
   const auto present = Find(info.name);
   if (present.ok()) {
     const std::string fingerprint = CorpusFingerprint(info.kind, documents);
@@ -204,7 +207,7 @@ absl::StatusOr<CorpusInfo> DataStore::Add(CorpusInfo info,
     return present.status();
   }
   info.added = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
-  return WriteCorpus(incoming + "/corpus", Folder(info.name), info, documents);
+  return WriteCorpus(fresh, Folder(info.name), info, documents);
 }
 
 absl::StatusOr<CorpusInfo> DataStore::AddText(const std::string& name,

@@ -117,11 +117,15 @@ absl::Status WriteFileAtomically(const std::string& path,
 
 absl::Status WriteFileDurably(const std::string& path, const std::vector<std::string_view>& parts) {
   RETURN_IF_ERROR(WriteThenRename(path, parts, /*durably=*/true));
+  SyncFolderOf(path);
+  return absl::OkStatus();
+}
+
+void SyncFolderOf(const std::string& path) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   const Descriptor parent(
       OpenRetrying(folder.empty() ? "." : folder.string(), O_RDONLY | O_DIRECTORY));
-  if (parent.get() >= 0) ::fsync(parent.get());  // Some file systems cannot; the rename stands.
-  return absl::OkStatus();
+  if (parent.get() >= 0) ::fsync(parent.get());
 }
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {

@@ -24,6 +24,9 @@ absl::Status WriteFileAtomically(const std::string& path,
 // The same, fsynced with its folder: once this returns, no power cut loses it.
 absl::Status WriteFileDurably(const std::string& path, const std::vector<std::string_view>& parts);
 
+// Makes the names in the folder that holds `path` outlast a power cut, where the file system can.
+void SyncFolderOf(const std::string& path);
+
 // All bytes of a regular file. INVALID_ARGUMENT when it is something else (a folder, a device).
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -102,8 +103,9 @@ TEST_F(DataStoreTest, OtherBytesUnderANameAreRefusedUnlessReplaced) {
 }
 
 TEST_F(DataStoreTest, BadNamesAreRefusedBeforeAnythingIsRead) {
-  for (const std::string name : {"", "../up", "a/b", ".hidden", "-flag", "UPPER", "spa ce",
-                                 "umläut", std::string(65, 'a').c_str()}) {
+  const std::vector<std::string> names = {"",      "../up",  "a/b",    ".hidden",           "-flag",
+                                          "UPPER", "spa ce", "umläut", std::string(65, 'a')};
+  for (const std::string& name : names) {
     EXPECT_EQ(store_.AddText(name, {"missing"}, "", false).status().code(),
               absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(store_.Find(name).status().code(), absl::StatusCode::kInvalidArgument);
@@ -257,6 +259,36 @@ TEST_F(DataStoreTest, ProcessesThatAddAtOnceLeaveAWholeCorpus) {
   }
   EXPECT_TRUE(store_.Find("letters").ok());
   EXPECT_TRUE(store_.Text({.corpus = "letters"}).ok());
+}
+
+TEST_F(DataStoreTest, AKillAtAnyMomentLeavesAWholeCorpus) {
+  const auto one = WriteDocuments(scratch_, 20);
+  const std::string first = store_.AddText("letters", one, "", false)->fingerprint;
+  const std::string all = scratch_.Write("all", FileBytes(one[0]) + FileBytes(one[1]));
+  auto two = one;
+  two[0] = all;
+  for (int i = 0; i < 12; ++i) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      DataStore store(scratch_.Path("data"));
+      while (true) {
+        for (const auto& files : {two, one}) {
+          if (!store.AddText("letters", files, "", true).ok()) _exit(1);
+        }
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(1700 * i));
+    ASSERT_EQ(::kill(child, SIGKILL), 0);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));  // it had not failed before
+    const auto found = store_.Find("letters");
+    ASSERT_TRUE(found.ok()) << found.status();
+    ASSERT_TRUE(store_.Text({.corpus = "letters"}).ok());
+  }
+  EXPECT_EQ(store_.AddText("letters", one, "", true)->fingerprint, first);
+  EXPECT_FALSE(std::filesystem::exists(scratch_.Path("data/.incoming/corpus")));
 }
 
 TEST(DataStoreRoot, FollowsTheEnvironment) {

@@ -305,6 +305,31 @@ TEST_F(TextDatasetTest, ThreadsAndProcessesThatEncodeAtOnceAgree) {
   }
 }
 
+TEST(TextStreams, TheVocabularyComesFromTheFirstMillionTrainingTokens) {
+  constexpr int kMany = 30, kLines = 10'000;
+  static_assert(27 * (4 * kLines + 1) > kVocabularyTokens);
+  Scratch scratch;
+  const Split split = SplitDocuments(kMany);
+  ASSERT_EQ(split.train.size(), 27u);
+  std::vector<std::string> files;
+  for (int64_t i = 0; i < kMany; ++i) {
+    std::string text;
+    for (int line = 0; line < kLines; ++line) text += "we hold these truths\n";
+    if (i == split.train.front()) text += "early";
+    if (i == split.train.back()) text += "late";
+    files.push_back(scratch.Write(std::to_string(100 + i), text));
+  }
+  DataStore store(scratch.Path("data"));
+  ASSERT_TRUE(store.AddText("long", files, "", false).ok());
+  const auto data = store.Text({.corpus = "long", .train_tokens = INT64_MAX});
+  ASSERT_TRUE(data.ok()) << data.status();
+  // The millionth token is a "these": "truths" was counted once less.
+  EXPECT_THAT((*data)->types,
+              testing::ElementsAre("<unk>", "hold", "these", "we", "truths", "<eod>", "early"));
+  EXPECT_EQ((*data)->train.size(), size_t{27 * (4 * kLines + 1) + 2});
+  EXPECT_EQ((*data)->train[(*data)->train.size() - 2], 0);  // "late"
+}
+
 TEST(TextStreams, TextInOtherScriptsAndWithoutBlanksIsEncodedByAll) {
   Scratch scratch;
   std::vector<std::string> files;
