@@ -36,14 +36,20 @@ struct SaffuSolution {
   std::shared_ptr<const FeatureTables> features;
   std::vector<SaffuLayerSolution> layers;  // bottom first
   double holdout_perplexity = 0;           // of the top layer
-  std::map<std::string, double>
-      seconds;  // per stage ("count", "calibrate", ...); not deterministic
+  // CPU seconds of each stage ("count", "calibrate", ...); not deterministic.
+  std::map<std::string, double> seconds;
 };
 
 // Solves bottom-up. Everything but `seconds` is a function of (spec, streams) alone, bit for bit,
-// whatever the cache holds. Runs on the calling thread. Needs data.train and data.vocab only.
-// Errors as BuildFeatures; also INVALID_ARGUMENT for a spec out of range.
+// whatever the cache holds. Runs on the calling thread. Of `data` it reads train, vocab, eod and
+// stream_key only. Counts and the whole solution go through the cache, so that variants that differ
+// in training alone, and replicates, solve once.
+// INVALID_ARGUMENT for a spec out of range and where BuildFeatures gives it.
 absl::StatusOr<SaffuSolution> SolveSaffu(const SaffuSolveSpec& spec, const TextDataset& data,
                                          StatisticsCache& cache);
+
+// The same without looking for, or keeping, the solution: only counts go through the cache.
+absl::StatusOr<SaffuSolution> SolveSaffuAfresh(const SaffuSolveSpec& spec, const TextDataset& data,
+                                               StatisticsCache& cache);
 
 }  // namespace saffron

@@ -1,6 +1,6 @@
 #include "core/solve/saffu_spec.h"
 
-#include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
@@ -34,6 +34,38 @@ std::vector<KeySpec> TokenKeys(const SaffuSolveSpec& spec) {
 }
 
 }  // namespace
+
+absl::Status CheckSpec(const SaffuSolveSpec& spec, int vocab) {
+  const auto want = [](const char* key, const auto& what, const auto& given) {
+    return absl::InvalidArgumentError(absl::StrCat(key, ": want ", what, ", got ", given));
+  };
+  if (spec.context < 1) return want("model.context", "at least 1", spec.context);
+  if (spec.context_lags < 1) return want("model.context_lags", "at least 1", spec.context_lags);
+  if (spec.radius < 1) return want("model.radius", "at least 1", spec.radius);
+  if (spec.layers < 1) return want("model.layers", "at least 1", spec.layers);
+  if (spec.streams.empty() || spec.streams[0] != Stream::kCipher) {
+    return want("model.streams", "x first", spec.streams.empty() ? "none" : "another");
+  }
+  if (spec.features == FeatureKind::kNoisy && !(spec.noise > 0 && spec.noise < 1)) {
+    return want("model.noise", "above 0 and below 1", spec.noise);
+  }
+  if (!(spec.alpha >= 0 && std::isfinite(spec.alpha))) {
+    return want("solve.alpha", "at least 0", spec.alpha);
+  }
+  if (!(spec.kappa >= 0 && std::isfinite(spec.kappa))) {
+    return want("solve.kappa", "at least 0", spec.kappa);
+  }
+  const auto too_few = [&](int bits) { return bits < 1 || (bits < 31 && (1 << bits) <= vocab); };
+  const std::string enough = absl::StrCat("2^bits above the number of types, ", vocab);
+  if (too_few(spec.bits)) return want("model.bits", enough, spec.bits);
+  if (spec.layers == 1) return absl::OkStatus();
+  if (too_few(spec.width)) return want("model.width", enough, spec.width);
+  if (spec.head == Head::kSum && spec.width != spec.bits) {
+    return want("model.width", absl::StrCat("model.bits, ", spec.bits, ", for a sum head"),
+                spec.width);
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::vector<Stream>> ParseStreams(const std::string& text) {
   if (text == "x") return std::vector<Stream>{Stream::kCipher};

@@ -31,6 +31,10 @@ struct SaffuSolveSpec {
   uint64_t seed = 0;  // of the noise in noisy features; nothing else is random
 };
 
+// INVALID_ARGUMENT naming the registered key, what it may be and what it is, when no model over
+// `vocab` types follows from the spec.
+absl::Status CheckSpec(const SaffuSolveSpec& spec, int vocab);
+
 // Streams of "x", "x+c", "x+r", "x+c+r". INVALID_ARGUMENT for anything else.
 absl::StatusOr<std::vector<Stream>> ParseStreams(const std::string& text);
 

@@ -1,0 +1,354 @@
+#include "core/solve/layer_solve.h"
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "core/base/status_macros.h"
+#include "core/solve/attention.h"
+#include "core/solve/calibrate.h"
+#include "core/solve/holdout.h"
+#include "core/solve/holdout_loss.h"
+#include "core/solve/key_counts.h"
+#include "core/solve/layer_counts.h"
+#include "core/solve/target_groups.h"
+
+namespace saffron {
+namespace {
+
+// Tried from the second one outwards, as long as the hold-out loss falls.
+constexpr double kAlphas[] = {100, 300, 1000, 3000};
+constexpr int kFirstAlpha = 2;
+// Tried upwards, as long as the hold-out loss falls.
+constexpr double kGammas[] = {0.5, 1, 2};
+// Gains are first found on few hold-out targets, choices among settings are made on some, and what
+// is chosen is fitted and measured on all.
+constexpr int64_t kFewTargets = 625, kSomeTargets = 2500;
+// Rows of r and o keys differ from target to target, so that evidence has to be computed for each:
+// more of them than one r key's make do with fewer targets.
+constexpr int kPositionalDimMax = 64;
+constexpr int64_t kPositionalTargets = 4000;
+
+std::vector<int32_t> Thinned(const std::vector<int32_t>& targets, int64_t most) {
+  const int64_t size = static_cast<int64_t>(targets.size());
+  const int64_t stride = std::max<int64_t>(1, size / most);
+  std::vector<int32_t> thinned;
+  for (int64_t i = 0; i < size; i += stride) thinned.push_back(targets[i]);
+  return thinned;
+}
+
+Matrix<float> Shared(const std::vector<double>& gains) {
+  Matrix<float> row(1, static_cast<int64_t>(gains.size()));
+  for (size_t k = 0; k < gains.size(); ++k) row(0, k) = static_cast<float>(gains[k]);
+  return row;
+}
+
+// What one alpha leads to.
+struct Candidate {
+  double alpha = 0;
+  std::vector<Matrix<float>> r;   // evidence: [NK] (concat) or one for all keys (sum)
+  std::vector<double> key_gains;  // [NK] with evidence of each key's own
+  std::vector<double> gains;      // [NK] with `r`; the same as key_gains for a concat head
+  Matrix<double> mixed;           // sum head: sum_k (lambda_k / g) F_k
+  double loss = 0;                // on some of the hold-out
+};
+
+class LayerSolver {
+ public:
+  LayerSolver(const LayerProblem& problem, StageClock* clock)
+      : problem_(problem),
+        clock_(*clock),
+        keys_(problem.shape.num_keys()),
+        rule_(HoldoutRule::For(static_cast<int64_t>(problem.data.train.size()))),
+        window_(problem.features, problem.shape.keys, problem.data.train, problem.below) {}
+
+  absl::StatusOr<SaffuLayerSolution> Solve() {
+    RETURN_IF_ERROR(Count());
+    MakeHoldout();
+    ChooseAlpha();
+    Calibrate();
+    SetStaticParams();
+    if (problem_.shape.attention) Attend();
+    FillWeights();
+    return std::move(solution_);
+  }
+
+ private:
+  bool sum_head() const { return problem_.shape.head == Head::kSum; }
+  bool calibrated() const { return problem_.spec.gains == GainMode::kCalibrated; }
+
+  absl::Status Count() {
+    ASSIGN_OR_RETURN(const CountTable lag1, LagCounts(problem_.data, 1, problem_.cache));
+    p_ = OutputPrior(lag1.ColumnSums(problem_.data.vocab), problem_.soft);
+    ASSIGN_OR_RETURN(std::vector<KeyCounts> counts, CountKeys(problem_, rule_, &window_));
+    for (KeyCounts& key : counts) {
+      f_.push_back(CountsByOutput(key, problem_.soft));
+      key = {};
+    }
+    clock_.Lap("count");
+    return absl::OkStatus();
+  }
+
+  void MakeHoldout() {
+    int positional = 0;
+    for (const KeySpec& key : problem_.shape.keys) positional += IsTokenKey(key) ? 0 : key.dim;
+    const std::vector<int32_t> all =
+        rule_.Targets(static_cast<int64_t>(problem_.data.train.size()),
+                      positional > kPositionalDimMax ? kPositionalTargets : kHoldoutTargets);
+    const auto loss = [&](std::vector<int32_t> targets) {
+      return std::make_unique<HoldoutLoss>(&window_, std::move(targets), problem_.soft);
+    };
+    few_ = loss(Thinned(all, kFewTargets));
+    some_ = loss(Thinned(all, kSomeTargets));
+    all_ = loss(all);
+    clock_.Lap("holdout");
+  }
+
+  Matrix<float> EvidenceOf(const Matrix<double>& f, double alpha) const {
+    Matrix<float> r(f.rows(), PaddedColumns(problem_.shape.outputs));
+    PointwiseEvidence(f, p_, alpha, problem_.spec.kappa, r);
+    return r;
+  }
+
+  HoldoutLoss* Show(const std::vector<Matrix<float>>& r, HoldoutLoss* loss) const {
+    Evidence evidence = {.outputs = problem_.shape.outputs, .r = {}, .p = &p_};
+    for (int k = 0; k < keys_; ++k) evidence.r.push_back(&r[r.size() == 1 ? 0 : k]);
+    loss->SetEvidence(std::move(evidence));
+    return loss;
+  }
+
+  // Gains for `r` and their loss on some of the hold-out. From the best gains of similar evidence
+  // one Newton step suffices; else few targets lead near, and some to the end.
+  std::pair<std::vector<double>, double> FitGains(const std::vector<Matrix<float>>& r,
+                                                  const std::vector<double>* near) {
+    if (!calibrated()) {
+      const double gain = problem_.spec.gains == GainMode::kKnorm ? 1.0 : 1.0 / keys_;
+      const std::vector<double> gains(keys_, gain);
+      return {gains, Show(r, some_.get())->AtGainsOfTargets(Shared(gains))};
+    }
+    const auto on_some = [&](const std::vector<double>& g) { return some_->AtGains(g); };
+    if (near != nullptr) {
+      Show(r, some_.get());
+      std::vector<double> gains = CalibrateOnce(on_some, *near).gains;
+      const double loss = some_->AtGainsOfTargets(Shared(gains));
+      return {std::move(gains), loss};
+    }
+    Show(r, few_.get());
+    const auto on_few = [&](const std::vector<double>& g) { return few_->AtGains(g); };
+    Calibration fit = saffron::Calibrate(on_few, std::vector<double>(keys_, 1.0 / keys_));
+    Show(r, some_.get());
+    fit = saffron::Calibrate(on_some, std::move(fit.gains));
+    return {std::move(fit.gains), fit.loss};
+  }
+
+  Candidate TryAlpha(double alpha, const Candidate* near) {
+    Candidate c;
+    c.alpha = alpha;
+    for (const Matrix<double>& f : f_) c.r.push_back(EvidenceOf(f, alpha));
+    std::tie(c.key_gains, c.loss) = FitGains(c.r, near != nullptr ? &near->key_gains : nullptr);
+    c.gains = c.key_gains;
+    if (!sum_head()) return c;
+    double g = 0;
+    for (double gain : c.key_gains) g += gain;
+    c.mixed = Matrix<double>::Zero(f_[0].rows(), f_[0].cols());
+    for (int k = 0; k < keys_; ++k) c.mixed += c.key_gains[k] / g * f_[k];
+    c.r = {EvidenceOf(c.mixed, alpha)};
+    std::tie(c.gains, c.loss) = FitGains(c.r, near != nullptr ? &near->gains : nullptr);
+    return c;
+  }
+
+  void ChooseAlpha() {
+    if (problem_.spec.alpha > 0) {
+      chosen_ = TryAlpha(problem_.spec.alpha, nullptr);
+      clock_.Lap("choose alpha");
+      return;
+    }
+    chosen_ = TryAlpha(kAlphas[kFirstAlpha], nullptr);
+    for (const int direction : {1, -1}) {
+      bool better = false;
+      for (int i = kFirstAlpha + direction; i >= 0 && i < std::ssize(kAlphas); i += direction) {
+        Candidate c = TryAlpha(kAlphas[i], &chosen_);
+        if (!(c.loss < chosen_.loss)) break;
+        chosen_ = std::move(c);
+        better = true;
+      }
+      if (better) break;
+    }
+    clock_.Lap("choose alpha");
+  }
+
+  // Gains on the whole hold-out: a Newton step from where the search ended, checked.
+  void Calibrate() {
+    Show(chosen_.r, all_.get());
+    if (!calibrated()) {
+      static_loss_ = all_->AtGainsOfTargets(Shared(chosen_.gains));
+    } else {
+      const auto on_all = [&](const std::vector<double>& g) { return all_->AtGains(g); };
+      Calibration fit = CalibrateOnce(on_all, chosen_.gains);
+      const double loss = all_->AtGainsOfTargets(Shared(fit.gains));
+      const double tolerance = 1e-4 * std::abs(loss);
+      if (!(std::abs(loss - fit.loss) < tolerance)) fit = saffron::Calibrate(on_all, chosen_.gains);
+      chosen_.gains = std::move(fit.gains);
+      static_loss_ = loss;
+    }
+    clock_.Lap("calibrate");
+  }
+
+  void SetStaticParams() {
+    SaffuLayerParams<float>& params = solution_.params;
+    params.shape = problem_.shape;
+    double g = 0;
+    for (double gain : chosen_.gains) g += gain;
+    params.gain = static_cast<float>(g);
+    for (double gain : chosen_.gains) {
+      shares_.push_back(gain / g);
+      params.beta.push_back(static_cast<float>(std::log(gain / g)));
+    }
+    solution_.gains = chosen_.gains;
+    solution_.alpha = chosen_.alpha;
+    solution_.kappa = problem_.spec.kappa;
+    solution_.holdout_static_nats = static_loss_ / static_cast<double>(all_->size());
+    solution_.holdout_nats = solution_.holdout_static_nats;
+  }
+
+  std::vector<Matrix<double>> AttentionLogRatios(GroupedTargets* targets) {
+    std::vector<Matrix<float>> likelihood;
+    if (sum_head()) {
+      likelihood.push_back(LikelihoodByToken(chosen_.mixed, p_, chosen_.alpha, problem_.soft));
+    } else {
+      for (const Matrix<double>& f : f_) {
+        likelihood.push_back(LikelihoodByToken(f, p_, chosen_.alpha, problem_.soft));
+      }
+    }
+    std::vector<const Matrix<float>*> of_key;
+    for (int k = 0; k < keys_; ++k) of_key.push_back(&likelihood[sum_head() ? 0 : k]);
+    return SolveAttention(targets, shares_, of_key);
+  }
+
+  double LossOf(const AttentionGains& gains, const std::vector<Matrix<float>>& r,
+                HoldoutLoss* loss) {
+    return Show(r, loss)->AtGainsOfTargets(gains.OfTargets(&window_, loss->targets()));
+  }
+
+  void Attend() {
+    GroupedTargets targets(
+        KeyWindow(problem_.features, problem_.shape.keys, problem_.data.train, problem_.below),
+        rule_);
+    const std::vector<Matrix<double>> w = AttentionLogRatios(&targets);
+    clock_.Lap("attention");
+    SaffuLayerParams<float> params = solution_.params;
+    const auto at_gamma = [&](double gamma) {
+      params.w.clear();
+      for (const Matrix<double>& w_k : w) {
+        for (int64_t i = 0; i < w_k.size(); ++i) {
+          params.w.push_back(static_cast<float>(gamma * w_k.data()[i]));
+        }
+      }
+      return AttentionGains(problem_.features, params);
+    };
+    double best = LossOf(at_gamma(0), chosen_.r, some_.get()), gamma = 0;
+    for (double candidate : kGammas) {
+      const double loss = LossOf(at_gamma(candidate), chosen_.r, some_.get());
+      if (!(loss < best)) break;
+      best = loss;
+      gamma = candidate;
+    }
+    const AttentionGains gains = at_gamma(gamma);
+    const double loss = gamma > 0 ? LossOf(gains, chosen_.r, all_.get()) : static_loss_;
+    clock_.Lap("choose gamma");
+    if (!(loss < static_loss_)) {
+      at_gamma(0);
+      solution_.params.w = params.w;
+      return;
+    }
+    solution_.params.w = params.w;
+    solution_.gamma = gamma;
+    solution_.holdout_nats = loss / static_cast<double>(all_->size());
+    Recount(gains, best, loss, &targets);
+  }
+
+  // Evidence from counts weighted by attention, in place of chosen_.r where it is better.
+  void Recount(const AttentionGains& gains, double loss_on_some, double loss_on_all,
+               GroupedTargets* targets) {
+    std::vector<KeyCounts> counts = CountAttended(gains, targets);
+    const double g = solution_.params.gain;
+    std::vector<Matrix<float>> r;
+    Matrix<double> sum;
+    for (KeyCounts& key : counts) {
+      Matrix<double> f = CountsByOutput(key, problem_.soft) * ((sum_head() ? 1 : keys_) / g);
+      key = {};
+      if (sum_head()) {
+        sum = sum.size() == 0 ? f : Matrix<double>(sum + f);
+      } else {
+        r.push_back(EvidenceOf(f, chosen_.alpha));
+      }
+    }
+    if (sum_head()) r.push_back(EvidenceOf(sum, chosen_.alpha));
+    if (LossOf(gains, r, some_.get()) < loss_on_some) {
+      const double loss = LossOf(gains, r, all_.get());
+      if (loss < loss_on_all) {
+        chosen_.r = std::move(r);
+        solution_.recounted = true;
+        solution_.holdout_nats = loss / static_cast<double>(all_->size());
+      }
+    }
+    clock_.Lap("recount");
+  }
+
+  // U = R + log p / g; where key vectors differ in norm, the prior is a bias instead.
+  void FillWeights() {
+    SaffuLayerParams<float>& params = solution_.params;
+    const int outputs = problem_.shape.outputs;
+    const bool spread = problem_.features.constant_norm();
+    std::vector<float> share(outputs);
+    for (int i = 0; i < outputs; ++i) {
+      const double log_p = std::log(p_[i]);
+      if (spread) share[i] = static_cast<float>(log_p / params.gain);
+      if (!spread) params.bias.push_back(static_cast<float>(log_p));
+    }
+    params.u.reserve(int64_t{problem_.shape.InputDim()} * outputs);
+    for (const Matrix<float>& r : chosen_.r) {
+      for (int64_t j = 0; j < r.rows(); ++j) {
+        for (int i = 0; i < outputs; ++i) params.u.push_back(r(j, i) + share[i]);
+      }
+    }
+    clock_.Lap("weights");
+  }
+
+  const LayerProblem& problem_;
+  StageClock& clock_;
+  const int keys_;
+  const HoldoutRule rule_;
+  KeyWindow window_;
+  std::vector<double> p_;          // [N]
+  std::vector<Matrix<double>> f_;  // [NK] of [dim_k, N]
+  std::unique_ptr<HoldoutLoss> few_, some_, all_;
+  Candidate chosen_;
+  std::vector<double> shares_;  // [NK] static A_k
+  double static_loss_ = 0;
+  SaffuLayerSolution solution_;
+};
+
+}  // namespace
+
+StageClock::StageClock(std::map<std::string, double>* seconds) : seconds_(seconds) {
+  Lap("");
+  seconds_->erase("");
+}
+
+void StageClock::Lap(const std::string& stage) {
+  timespec now = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  const double t = static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  (*seconds_)[stage] += t - last_;
+  last_ = t;
+}
+
+absl::StatusOr<SaffuLayerSolution> SolveLayer(const LayerProblem& problem, StageClock* clock) {
+  return LayerSolver(problem, clock).Solve();
+}
+
+}  // namespace saffron
