@@ -1,10 +1,7 @@
 // `saffron data`: corpora on this machine.
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
-#include <iostream>
 #include <limits>
 #include <memory>
 #include <string>
@@ -14,7 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "coordinator/cli/command.h"
-#include "coordinator/report/table.h"
+#include "coordinator/cli/printing.h"
+#include "coordinator/cli/program.h"
 #include "core/base/status_macros.h"
 #include "core/data/data_store.h"
 #include "core/data/fetch.h"
@@ -32,10 +30,6 @@ absl::Status AsUsage(const absl::Status& status) {
 
 const char* KindName(CorpusKind kind) { return kind == CorpusKind::kText ? "text" : "images"; }
 
-void Print(const Cli& cli, const ResultTable& table) {
-  PrintResult(table, {.mode = cli.output, .colour = UseColour(STDOUT_FILENO)}, std::cout);
-}
-
 // One row as people read it best: a field a line.
 ResultTable Upright(const ResultTable& row) {
   ResultTable fields = {.columns = {"field", "value"}, .rows = {}};
@@ -48,7 +42,7 @@ ResultTable Upright(const ResultTable& row) {
 }
 
 void PrintRecord(const Cli& cli, const ResultTable& record) {
-  Print(cli, cli.output == OutputMode::kTable ? Upright(record) : record);
+  PrintToStdout(cli, cli.output == OutputMode::kTable ? Upright(record) : record);
 }
 
 void SayAdded(const CorpusInfo& info) {
@@ -101,10 +95,10 @@ absl::StatusOr<ExitCode> ListCorpora(const Cli& cli) {
                           shorten ? info.fingerprint.substr(0, 12) : info.fingerprint, info.added,
                           info.origin});
   }
-  Print(cli, table);
+  PrintToStdout(cli, table);
   if (corpora.empty()) {
-    PrintMessage(
-        absl::StrCat("no corpora in ", cli.data_root, " yet; `saffron data fetch sotu` gets one"));
+    PrintMessage(absl::StrCat("no corpora in ", cli.data_root, " yet; `", ProgramAsCalled(),
+                              " data fetch sotu` gets one"));
   }
   return ExitCode::kDone;
 }
