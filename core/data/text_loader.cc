@@ -1,9 +1,11 @@
 #include "core/data/text_loader.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <set>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -69,6 +71,14 @@ Streams Cut(Streams streams, const StreamLimits& limits) {
   return streams;
 }
 
+// What processes that were killed while writing left. Writers hold the cache's lock.
+void RemoveUnfinished(const std::string& cache) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(cache, ignored)) {
+    if (entry.path().extension() == ".tmp") std::filesystem::remove(entry.path(), ignored);
+  }
+}
+
 // Streams from the cache file named `key`, else from `encode`, whose result is stored. Where the
 // disk refuses, only the caching is lost.
 absl::StatusOr<Streams> CachedOrEncoded(const std::string& folder, const std::string& key,
@@ -83,6 +93,7 @@ absl::StatusOr<Streams> CachedOrEncoded(const std::string& folder, const std::st
     if (auto held = FileLock::Acquire(cache + "/lock"); held.ok()) lock.emplace(*std::move(held));
     if (auto cached = CachedStreams(path, limits)) return *std::move(cached);
   }
+  if (lock) RemoveUnfinished(cache);
   ASSIGN_OR_RETURN(Streams streams, encode());
   if (lock) WriteSealedFile(path, StreamsFile(streams)).IgnoreError();
   return Cut(std::move(streams), limits);

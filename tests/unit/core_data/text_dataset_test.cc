@@ -242,6 +242,13 @@ TEST_F(TextDatasetTest, DamagedCacheFilesAreMadeAnew) {
   }
 }
 
+TEST_F(TextDatasetTest, WhatAKilledWriterLeftIsClearedAwayByTheNext) {
+  scratch_.Write("data/letters/cache/word.streams.7.0.tmp", "half a fi");
+  Text();
+  EXPECT_TRUE(CacheFiles(".tmp").empty());
+  EXPECT_EQ(CacheFiles(".streams").size(), 1u);
+}
+
 TEST_F(TextDatasetTest, WithoutAPlaceForTheCacheOnlyTimeIsLost) {
   const auto good = Text();
   std::filesystem::remove_all(scratch_.Path("data/letters/cache"));
