@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "core/data/data_store.h"
+#include "core/solve/calibrate.h"
 #include "core/solve/gains.h"
 #include "core/solve/statistics_cache.h"
 
@@ -53,7 +55,13 @@ class OneHotModel {
   const std::vector<double>& log_p() const { return log_p_; }
 
  private:
+  class Row;
+
   OneHotModel() = default;
+  // Nats and derivatives over hold-out targets of `stream`, as in holdout_loss.h.
+  GainLoss HoldoutLoss(absl::Span<const int32_t> stream, const std::vector<int32_t>& targets,
+                       const std::vector<double>& gains) const;
+
   std::vector<double> log_p_;  // [V]
   int32_t padding_ = 0;        // <eod>: stands before the start of a stream
   std::vector<std::shared_ptr<const EvidenceTable>> tables_;  // [K], lag 1 first
