@@ -27,6 +27,7 @@ absl::Status Engine::Load() {
   // Workers introduce themselves again: some may have been recorded by what was rolled back.
   sessions_.clear();
   names_.clear();
+  ASSIGN_OR_RETURN(to_review_, store_->LoadWorkers());
   return absl::OkStatus();
 }
 
@@ -73,11 +74,7 @@ Engine::CallId Engine::Sync(SyncCall call, Done<SyncAnswer> done) {
 }
 
 void Engine::Forget(CallId id) {
-  const auto forget = [this, id] {
-    Release(id, absl::CancelledError("the worker gave the call up"));
-    return absl::OkStatus();
-  };
-  Push({forget, [](const absl::Status&) {}, true});
+  Push({[this, id] { return DoForget(id); }, [](const absl::Status&) {}, false});
 }
 
 void Engine::Submit(std::shared_ptr<const Submission> submission, Done<SubmitAnswer> done) {
@@ -162,6 +159,7 @@ void Engine::RunBatch(const std::vector<Item>& batch) {
   if (wake_ != absl::InfiniteFuture() && now_ - wake_ > options_.scheduler.lease / 2) {
     status = Apply(Stalled{}).status();
   }
+  if (status.ok() && !to_review_.empty()) status = ReviewWorkers();
   size_t next = 0;
   for (; status.ok() && next < batch.size(); ++next) status = batch[next].apply();
   if (!status.ok() && next > 0) --next;  // the one that failed
@@ -254,6 +252,29 @@ absl::StatusOr<Effects> Engine::Apply(const Event& event) {
 
 // ---- Workers -----------------------------------------------------------------------------------
 
+absl::Status Engine::ReviewWorkers() {
+  for (const auto& [id, info] : std::exchange(to_review_, {})) {
+    if (!scheduler_.HasWorker(id)) {
+      RETURN_IF_ERROR(BeginOnce());
+      RETURN_IF_ERROR(store_->Record({WorkerLeft{id, /*drained=*/true}}, now_));
+    } else if (options_.is_gone && options_.is_gone(info)) {
+      RETURN_IF_ERROR(Apply(WorkerGone{id}).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::DoForget(CallId id) {
+  auto held = held_.find(id);
+  if (held == held_.end()) return absl::OkStatus();
+  const WorkerId worker = held->second.worker;
+  Release(id, absl::CancelledError("the worker gave the call up"));
+  auto name = names_.find(worker);
+  if (name == names_.end() || !options_.is_gone) return absl::OkStatus();
+  if (!options_.is_gone(sessions_.at(name->second).info)) return absl::OkStatus();
+  return Apply(WorkerGone{worker}).status();
+}
+
 absl::Status Engine::DoRegister(const RegisterCall& call, const Done<RegisterAnswer>& done) {
   const auto refuse = [&](absl::Status status) {
     Reply<RegisterAnswer>(done, status);
@@ -273,7 +294,7 @@ absl::Status Engine::DoRegister(const RegisterCall& call, const Done<RegisterAns
   ASSIGN_OR_RETURN(const WorkerId worker, store_->RecordWorker(call.worker, now_));
   Session& session = sessions_[call.worker.name];
   if (session.held != 0) Release(session.held, SyncAnswer{});
-  session = {.worker = worker};
+  session = {.worker = worker, .info = call.worker};
   names_[worker] = call.worker.name;
   RETURN_IF_ERROR(Apply(WorkerJoined{worker, call.worker.slots}).status());
   Reply<RegisterAnswer>(done, RegisterAnswer{options_.scheduler.lease, store_->coordinator_id()});

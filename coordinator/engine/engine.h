@@ -38,6 +38,9 @@ class Engine {
     size_t inbox_max = 4096;  // calls waiting; more are answered "busy" at once
     size_t batch_max = 512;   // calls in one transaction
     absl::Duration retry_disk = absl::Seconds(1);  // between attempts to write to a full disk
+    // Whether the worker's process is known to have ended; asked at the start and when a worker's
+    // connection breaks, so that its trials need not wait for the lease. Not set: never known.
+    std::function<bool(const WorkerInfo&)> is_gone = {};
   };
   using CallId = int64_t;
 
@@ -80,6 +83,7 @@ class Engine {
   // A worker process that has registered with this coordinator process.
   struct Session {
     WorkerId worker;
+    WorkerInfo info = {};
     int64_t last_sequence = 0;
     CallId held = 0;  // its open call; 0: none
   };
@@ -110,6 +114,9 @@ class Engine {
     });
   }
 
+  absl::Status DoForget(CallId id);
+  // Workers of an earlier coordinator process: those that ended are given up, idle ones forgotten.
+  absl::Status ReviewWorkers();
   absl::Status DoRegister(const RegisterCall& call, const Done<RegisterAnswer>& done);
   absl::Status DoSync(CallId id, const SyncCall& call, const Done<SyncAnswer>& done);
   absl::Status DoSubmit(const Submission& submission, const Done<SubmitAnswer>& done);
@@ -158,6 +165,7 @@ class Engine {
   Scheduler scheduler_{{}};
   std::map<std::string, Session> sessions_;
   std::map<WorkerId, std::string> names_;  // of workers in sessions_
+  std::vector<std::pair<WorkerId, WorkerInfo>> to_review_;
   std::map<CallId, Held> held_;
   std::set<std::pair<absl::Time, CallId>> held_until_;
   std::map<RoadmapId, RoadmapView> roadmaps_;

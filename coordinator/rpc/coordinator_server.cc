@@ -12,6 +12,7 @@
 #include "coordinator/rpc/worker_edge.h"
 #include "coordinator/store/run_store.h"
 #include "core/base/numerics_version.h"
+#include "core/base/process.h"
 #include "core/base/status_macros.h"
 #include "core/data/data_store.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
@@ -69,7 +70,11 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
                                                 .survive_power_loss = options.survive_power_loss},
                                                now));
   Engine::Options engine_options{.scheduler = {.lease = options.lease},
-                                 .numerics = kNumericsVersion};
+                                 .numerics = kNumericsVersion,
+                                 .is_gone = [space = ProcessSpace()](const WorkerInfo& worker) {
+                                   return !space.empty() && worker.process_space == space &&
+                                          IsProcessGone(worker.pid);
+                                 }};
   ASSIGN_OR_RETURN(impl->engine, Engine::Start(engine_options, impl->store.get(), now));
   impl->workers = std::make_unique<WorkerEdge>(impl->engine.get());
   impl->roadmaps = std::make_unique<RoadmapEdge>(impl->engine.get(), &impl->data,

@@ -86,6 +86,7 @@ RegisterCall FromProto(const v1::RegisterRequest& request) {
            .hostname = request.hostname(),
            .build = request.build(),
            .pid = request.pid(),
+           .process_space = request.process_space(),
            .slots = request.slots()},
           request.numerics_version()};
 }

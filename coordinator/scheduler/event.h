@@ -44,6 +44,11 @@ struct WorkerWaiting {
   int want = 0;
 };
 
+// The worker's process is known to have ended. Nothing happens when the worker is unknown.
+struct WorkerGone {
+  WorkerId worker;
+};
+
 // A trial as a roadmap sees it. Order of work: replicate, baseline before others, long before
 // short, position.
 struct WantedTrial {
@@ -91,7 +96,7 @@ struct Tick {};
 // The coordinator itself could not listen for a while: every worker gets a whole lease again.
 struct Stalled {};
 
-using Event = std::variant<WorkerJoined, WorkerSynced, WorkerWaiting, RoadmapChanged,
+using Event = std::variant<WorkerJoined, WorkerSynced, WorkerWaiting, WorkerGone, RoadmapChanged,
                            CancelRequested, ResumeRequested, Tick, Stalled>;
 
 // ---- Effects, in the order they happened -----------------------------------------------------
@@ -130,6 +135,8 @@ struct TrialQueued {
   std::string reason;
   // Attempts so far no longer count against the budgets.
   bool fresh_budgets = false;
+  // It was not heard of before.
+  bool is_new = false;
 };
 // The trial has its outcome.
 struct TrialEnded {
@@ -150,7 +157,8 @@ struct ReportAcknowledged {
   WorkerId worker;
   bool accepted;
 };
-// Silent for a whole lease (or drained and silent, which is no loss), and forgotten.
+// Silent for a whole lease, or its process ended, and forgotten. Drained: it held nothing and had
+// said so, which is no loss.
 struct WorkerLeft {
   WorkerId worker;
   bool drained;

@@ -199,7 +199,8 @@ void EffectLedger::On(const AttemptEnded& effect) {
     }
   }
   attempt->outcome = effect.outcome;
-  attempt->lost = effect.failure == FailureClass::kWorkerLost;
+  attempt->lost =
+      effect.failure == FailureClass::kWorkerLost || effect.failure == FailureClass::kPreempted;
 }
 
 void EffectLedger::On(const TrialQueued& effect) {

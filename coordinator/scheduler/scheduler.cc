@@ -176,7 +176,7 @@ void Scheduler::TakeReport(WorkerId worker, const AttemptReport& report, absl::T
   // A worker that stops a trial on its own hands it back.
   const FailureClass failure =
       report.outcome == Outcome::kCancelled ? FailureClass::kPreempted : report.failure;
-  FailAttempt(report.attempt.trial, failure, report.message, now);
+  FailAttempt(report.attempt.trial, failure, report.message, false, now);
   acknowledge(true);
 }
 
@@ -208,13 +208,14 @@ void Scheduler::TakeRunning(WorkerId worker, AttemptId attempt) {
     if (leased != nullptr && leased->worker == worker) return;
     const Queued* queued = std::get_if<Queued>(&trial->state);
     if (queued != nullptr && queued->lost_by == worker) {
+      const FailureClass lost_as = queued->lost_as;
       effects_.push_back(AttemptRecovered{attempt, worker});
       Alter(attempt.trial, [&](Trial& t) {
         auto want =
             std::find_if(t.wants.begin(), t.wants.end(), [](const Want& w) { return w.active; });
         CHECK(want != t.wants.end()) << "trial " << attempt.trial.value << " queued for nobody";
         t.state = Leased{worker, want->roadmap};
-        --t.failures[static_cast<int>(FailureClass::kWorkerLost)];
+        --t.failures[static_cast<int>(lost_as)];
       });
       return;
     }
@@ -268,19 +269,25 @@ void Scheduler::Renew(WorkerId id, Worker& worker, absl::Time expires) {
   expiries_.insert({expires, id});
 }
 
-void Scheduler::LoseWorker(WorkerId id, absl::Time now) {
+void Scheduler::On(const WorkerGone& event, absl::Time now) {
+  if (HasWorker(event.worker)) LoseWorker(event.worker, "its worker's process ended", now);
+}
+
+void Scheduler::LoseWorker(WorkerId id, const std::string& why, absl::Time now) {
   Worker& worker = workers_.at(id);
-  const std::string message =
-      absl::StrCat("its worker was silent for ", absl::FormatDuration(options_.lease));
+  // One that did not come back after the coordinator itself was away may have ended with it: that
+  // says nothing against its trials.
+  const FailureClass failure =
+      worker.slots == 0 ? FailureClass::kPreempted : FailureClass::kWorkerLost;
   const std::vector<TrialId> held(worker.held.begin(), worker.held.end());
-  for (TrialId trial : held) FailAttempt(trial, FailureClass::kWorkerLost, message, now);
+  for (TrialId trial : held) FailAttempt(trial, failure, why, true, now);
   effects_.push_back(WorkerLeft{id, worker.drained});
   expiries_.erase({worker.expires, id});
   slots_ -= worker.slots;
   workers_.erase(id);
 }
 
-void Scheduler::FailAttempt(TrialId id, FailureClass failure, const std::string& message,
+void Scheduler::FailAttempt(TrialId id, FailureClass failure, const std::string& message, bool lost,
                             absl::Time now) {
   const Trial& trial = trials_.at(id);
   const WorkerId worker = std::get<Leased>(trial.state).worker;
@@ -297,7 +304,10 @@ void Scheduler::FailAttempt(TrialId id, FailureClass failure, const std::string&
   Queued queued;
   const absl::Duration backoff = Backoff(failure, failures);
   if (backoff > absl::ZeroDuration()) queued.ready_at = now + backoff;
-  if (failure == FailureClass::kWorkerLost) queued.lost_by = worker;
+  if (lost) {
+    queued.lost_by = worker;
+    queued.lost_as = failure;
+  }
   QueueOrCancel(id, queued,
                 absl::StrCat("attempt ", attempt.number, " failed (",
                              std::string(FailureClassName(failure)), ")"),
@@ -347,7 +357,10 @@ void Scheduler::Name(RoadmapId roadmap, const WantedTrial& wanted) {
     it->second.cost_seconds = wanted.cost_seconds;
     it->second.wants.push_back(want);
     Link(wanted.trial, it->second);
-    effects_.push_back(TrialQueued{wanted.trial, absl::InfinitePast(), "submitted"});
+    effects_.push_back(TrialQueued{.trial = wanted.trial,
+                                   .ready_at = absl::InfinitePast(),
+                                   .reason = "submitted",
+                                   .is_new = true});
     return;
   }
   const bool named_before = FindWant(it->second, roadmap) != nullptr;
@@ -461,7 +474,9 @@ void Scheduler::StrikeDeadline(RoadmapId id) {
 
 void Scheduler::On(const Tick& event, absl::Time now) {
   while (!expiries_.empty() && expiries_.begin()->first <= now) {
-    LoseWorker(expiries_.begin()->second, now);
+    LoseWorker(expiries_.begin()->second,
+               absl::StrCat("its worker was silent for ", absl::FormatDuration(options_.lease)),
+               now);
   }
   while (!backing_off_.empty() && backing_off_.begin()->first <= now) {
     Alter(backing_off_.begin()->second,

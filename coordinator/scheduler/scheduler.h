@@ -38,9 +38,10 @@ namespace saffron {
 // Waiting for a worker, not before `ready_at` (InfinitePast: at once).
 struct Queued {
   absl::Time ready_at = absl::InfinitePast();
-  // Whose attempt was written off last: should that worker come back with it still running, it may
-  // go on.
+  // Whose attempt was written off last, and as what: should that worker come back with it still
+  // running, it may go on.
   std::optional<WorkerId> lost_by = {};
+  FailureClass lost_as = FailureClass::kWorkerLost;
 };
 // The current attempt is the trial's newest.
 struct Leased {
@@ -151,6 +152,7 @@ class Scheduler {
   void On(const WorkerJoined& event, absl::Time now);
   void On(const WorkerSynced& event, absl::Time now);
   void On(const WorkerWaiting& event, absl::Time now);
+  void On(const WorkerGone& event, absl::Time now);
   void On(const RoadmapChanged& event, absl::Time now);
   void On(const CancelRequested& event, absl::Time now);
   void On(const ResumeRequested& event, absl::Time now);
@@ -163,9 +165,11 @@ class Scheduler {
   // Assigns again, or takes back, what the worker holds but did not name.
   int RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int want, absl::Time now);
   void Assign(WorkerId worker, int want);
-  void LoseWorker(WorkerId worker, absl::Time now);
-  // The current attempt of a leased trial failed: queue the trial again or end it.
-  void FailAttempt(TrialId trial, FailureClass failure, const std::string& message, absl::Time now);
+  void LoseWorker(WorkerId worker, const std::string& why, absl::Time now);
+  // The current attempt of a leased trial failed: queue the trial again or end it. `lost`: with its
+  // worker, who may yet come back.
+  void FailAttempt(TrialId trial, FailureClass failure, const std::string& message, bool lost,
+                   absl::Time now);
   // A trial without an attempt in hand is to run again, if anybody still wants it by `now`.
   void QueueOrCancel(TrialId trial, Queued state, const std::string& reason, absl::Time now);
   void CancelTrial(TrialId trial, const std::string& reason);

@@ -23,7 +23,8 @@ std::string DescribeThisProcess(absl::Time now) {
 // The path without symbolic links, so that every name of a file finds the same lock.
 absl::StatusOr<std::string> Resolve(const std::string& path) {
   std::error_code error;
-  const std::filesystem::path full = std::filesystem::weakly_canonical(path, error);
+  const std::filesystem::path full =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(path), error);
   if (error) return absl::NotFoundError(absl::StrCat(path, ": ", error.message()));
   if (std::filesystem::is_directory(full, error)) {
     return absl::FailedPreconditionError(absl::StrCat(path, " is a folder: name a file with --db"));
@@ -67,7 +68,7 @@ absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const Options& options,
                                                          : "PRAGMA synchronous = NORMAL"));
   RETURN_IF_ERROR(
       db->Execute("PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; "
-                  "PRAGMA cache_size = -65536"));
+                  "PRAGMA cache_size = -65536; PRAGMA journal_size_limit = 67108864"));
   RETURN_IF_ERROR(PrepareSchema(*db, path, now));
   std::string coordinator_id;
   {
@@ -121,8 +122,10 @@ absl::StatusOr<TrialState> StateOf(const Statement& row) {
   const std::string_view name = row.Text(3);
   if (name == "queued") {
     Queued queued;
-    if (row.Text(5) == FailureClassName(FailureClass::kWorkerLost)) {
+    const std::optional<FailureClass> failure = FailureClassFromName(row.Text(5));
+    if (failure == FailureClass::kWorkerLost || failure == FailureClass::kPreempted) {
       queued.lost_by = WorkerId{row.Int(4)};
+      queued.lost_as = *failure;
     }
     return queued;
   }
@@ -204,7 +207,8 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
 
 absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> RunStore::LoadWorkers() {
   static constexpr char kSql[] =
-      "SELECT id, name, hostname, pid, slots, build FROM workers WHERE left_us IS NULL ORDER BY id";
+      "SELECT id, name, hostname, pid, slots, build, process_space FROM workers WHERE left_us IS "
+      "NULL ORDER BY id";
   std::vector<std::pair<WorkerId, WorkerInfo>> workers;
   ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
   select->Start();
@@ -216,6 +220,7 @@ absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> RunStore::LoadWorke
                         .hostname = std::string(select->Text(2)),
                         .build = std::string(select->Text(5)),
                         .pid = select->Int(3),
+                        .process_space = std::string(select->Text(6)),
                         .slots = static_cast<int>(select->Int(4))}});
   }
 }

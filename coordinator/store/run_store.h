@@ -27,8 +27,9 @@ namespace saffron {
 
 struct WorkerInfo {
   std::string name;  // unique per process
-  std::string hostname, build;
+  std::string hostname = {}, build = {};
   int64_t pid = 0;
+  std::string process_space = {};  // where `pid` means something (core/base/process.h)
   int slots = 1;
 };
 

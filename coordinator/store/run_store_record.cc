@@ -36,13 +36,15 @@ constexpr char kInsertEvent[] =
 
 absl::StatusOr<WorkerId> RunStore::RecordWorker(const WorkerInfo& worker, absl::Time now) {
   static constexpr char kUpsert[] =
-      "INSERT INTO workers (name, hostname, pid, slots, build, registered_us) "
-      "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET hostname = excluded.hostname, "
-      "pid = excluded.pid, slots = excluded.slots, build = excluded.build, left_us = NULL "
+      "INSERT INTO workers (name, hostname, pid, process_space, slots, build, registered_us) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET hostname = excluded.hostname, "
+      "pid = excluded.pid, process_space = excluded.process_space, slots = excluded.slots, build = "
+      "excluded.build, left_us = NULL "
       "RETURNING id";
   ASSIGN_OR_RETURN(Statement * upsert, db_.Use(kUpsert));
   const int64_t now_us = absl::ToUnixMicros(now);
-  upsert->Start(worker.name, worker.hostname, worker.pid, worker.slots, worker.build, now_us);
+  upsert->Start(worker.name, worker.hostname, worker.pid, worker.process_space, worker.slots,
+                worker.build, now_us);
   WorkerId id;
   while (true) {  // to the end: the row is only written then
     ASSIGN_OR_RETURN(const bool row, upsert->Next());
@@ -136,8 +138,10 @@ absl::Status RunStore::On(const TrialQueued& e, int64_t now_us) {
   static constexpr char kFresh[] =
       "UPDATE trials SET state = 'queued', ended_us = NULL, failure_class = NULL, message = '', "
       "budget_from = attempts WHERE id = ?";
-  ASSIGN_OR_RETURN(Statement * update, db_.Use(e.fresh_budgets ? kFresh : kAgain));
-  RETURN_IF_ERROR(update->Run(e.trial.value));
+  if (!e.is_new) {  // or RecordSubmission has just made it so
+    ASSIGN_OR_RETURN(Statement * update, db_.Use(e.fresh_budgets ? kFresh : kAgain));
+    RETURN_IF_ERROR(update->Run(e.trial.value));
+  }
   return RecordTrialEvent("queued", e.trial, std::nullopt, std::nullopt, e.reason, now_us);
 }
 

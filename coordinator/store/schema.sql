@@ -178,6 +178,7 @@ CREATE TABLE workers (
   name          TEXT NOT NULL UNIQUE,    -- chosen by the worker, unique per process
   hostname      TEXT NOT NULL,
   pid           INTEGER NOT NULL,
+  process_space TEXT NOT NULL,           -- where pid means something; '' is unknown
   slots         INTEGER NOT NULL,
   build         TEXT NOT NULL,
   registered_us INTEGER NOT NULL,

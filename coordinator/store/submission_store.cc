@@ -150,7 +150,9 @@ std::string RevisionDigest(const Submission& submission) {
 }
 
 absl::StatusOr<StoredRevision> RunStore::RecordSubmission(const Submission& s, absl::Time now) {
-  static constexpr char kRoadmapTrial[] =
+  static constexpr char kFirst[] =
+      "INSERT INTO roadmap_trials (roadmap, revision, trial, wanted) VALUES (?, ?, ?, 1)";
+  static constexpr char kNext[] =
       "INSERT INTO roadmap_trials (roadmap, revision, trial, wanted) VALUES (?1, ?2, ?3, "
       "coalesce((SELECT wanted FROM roadmap_trials WHERE roadmap = ?1 AND revision = ?2 - 1 "
       "AND trial = ?3), 1))";
@@ -178,7 +180,7 @@ absl::StatusOr<StoredRevision> RunStore::RecordSubmission(const Submission& s, a
     for (int replicate = 0; replicate < s.seed_count; ++replicate) {
       ASSIGN_OR_RETURN(const int64_t trial, TrialOf(db_, id, s.seed_first + replicate, data->second,
                                                     s.numerics, now_us));
-      ASSIGN_OR_RETURN(Statement * insert, db_.Use(kRoadmapTrial));
+      ASSIGN_OR_RETURN(Statement * insert, db_.Use(at.revision == 1 ? kFirst : kNext));
       RETURN_IF_ERROR(insert->Run(at.roadmap, at.revision, trial));
       wanted.push_back({TrialId{trial}, replicate, variant.origins.front().role == "baseline",
                         static_cast<int64_t>(position), variant.seconds});

@@ -84,7 +84,7 @@ void Restart(Model& m) {
   for (int64_t id : {1, 2}) {
     const Scheduler::Trial& t = *m.scheduler.FindTrial(TrialId{id});
     TrialState state = t.state;
-    if (Queued* queued = std::get_if<Queued>(&state)) queued->lost_by.reset();
+    if (Queued* queued = std::get_if<Queued>(&state)) queued->ready_at = absl::InfinitePast();
     snapshot.trials.push_back({TrialId{id}, t.cost_seconds, t.attempts, t.failures, state});
   }
   for (RoadmapId roadmap : {kRoadmap, kOther}) {
@@ -112,6 +112,10 @@ std::vector<Step> Steps() {
   steps.push_back({"B succeeds", [](Model& m) { Finish(m, 1, Outcome::kSucceeded); }});
   steps.push_back({"A fails", [](Model& m) { Finish(m, 0, Outcome::kFailed); }});
   steps.push_back({"A's process dies", [](Model& m) { m.workers[0] = {}; }});
+  steps.push_back({"A's process dies and that is noticed", [](Model& m) {
+                     m.workers[0] = {};
+                     m.Do(WorkerGone{WorkerId{1}});
+                   }});
   steps.push_back({"a lease passes", [](Model& m) {
                      m.now += absl::Seconds(12);
                      m.Do(Tick{});

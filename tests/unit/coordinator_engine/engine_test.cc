@@ -218,6 +218,41 @@ TEST_F(EngineTest, ASilentWorkersTrialIsQueuedAgainInTime) {
   EXPECT_THAT(Explain(1).reasons, testing::Contains(HasSubstr("worker_lost")));
 }
 
+TEST_F(EngineTest, AWorkerWhoseConnectionBrokeAndProcessEndedIsGivenUpAtOnce) {
+  bool gone = false;
+  options.is_gone = [&](const WorkerInfo& worker) { return gone && worker.name == "w"; };
+  Boot();
+  ASSERT_TRUE(Submit(SmallSweep("a", {1})).ok());
+  ASSERT_TRUE(Register("w").ok());
+  const AttemptId attempt = Sync({.worker = "w", .want = 1})->assignments[0].attempt;
+  for (const bool ended : {false, true}) {
+    gone = ended;
+    Slot<SyncAnswer> held;
+    const Engine::CallId id = engine->Sync(
+        {.worker = "w", .running = {{attempt}}, .wait = absl::Seconds(9)}, held.done());
+    Run();
+    engine->Forget(id);
+    Run();
+    EXPECT_EQ(Status()->counts.leased, ended ? 0 : 1);
+  }
+}
+
+TEST_F(EngineTest, WorkersThatEndedWithTheCoordinatorAreGivenUpAtItsStart) {
+  ASSERT_TRUE(Submit(SmallSweep("a", {1, 2})).ok());
+  for (const char* name : {"dead", "alive", "idle"}) ASSERT_TRUE(Register(name).ok());
+  (void)Sync({.worker = "dead", .want = 1});
+  (void)Sync({.worker = "alive", .want = 1});
+  options.is_gone = [](const WorkerInfo& worker) { return worker.name == "dead"; };
+  Boot();
+  Run();
+  EXPECT_EQ(Status()->counts.leased, 1);
+  EXPECT_EQ(Status()->counts.queued, 1);
+  auto db = Database::Open(path, Database::Mode::kReadOnly);
+  auto left =
+      db->Prepare("SELECT count(*) FROM workers WHERE left_us IS NOT NULL AND name <> 'alive'");
+  EXPECT_EQ(left->One()->value(), 2);
+}
+
 TEST_F(EngineTest, ACoordinatorThatSleptLosesNoWorker) {
   ASSERT_TRUE(Submit(SmallSweep("a", {1})).ok());
   ASSERT_TRUE(Register("w").ok());

@@ -461,6 +461,32 @@ TEST(SchedulerRestart, RunningAttemptsAreRecognisedAndGetOneGracePeriod) {
   EXPECT_EQ(s.StateOf(1), "succeeded");
 }
 
+TEST(SchedulerRestart, AWorkerThatNeverCameBackCostsItsTrialNoBudget) {
+  Scheduler::Snapshot snapshot;
+  snapshot.trials.push_back({.id = TrialId{1}, .attempts = 1, .state = Leased{kFirst, kRoadmap}});
+  snapshot.roadmaps.push_back({.id = kRoadmap, .trials = Roadmap(kRoadmap, {1}).trials});
+  snapshot.roadmaps[0].policy.retry.max = {-1, 0, 0, 0, 0};
+  Checked s;
+  s.scheduler = Scheduler({}, snapshot, s.now);
+  s.ledger = EffectLedger(snapshot);
+  EXPECT_EQ(Only<AttemptEnded>(s.After(absl::Seconds(30)))[0].failure, FailureClass::kPreempted);
+  EXPECT_EQ(s.StateOf(1), "queued");
+  // It was only slow to come back.
+  s.Join(kFirst);
+  s.Do(WorkerSynced{.worker = kFirst, .running = {{TrialId{1}, 1}}});
+  EXPECT_EQ(s.StateOf(1), "leased");
+}
+
+TEST(SchedulerLeases, AWorkerKnownToHaveEndedIsNotWaitedFor) {
+  Checked s;
+  s.Do(Roadmap(kRoadmap, {1}));
+  s.Join(kFirst);
+  s.Ask(kFirst);
+  EXPECT_EQ(Only<AttemptEnded>(s.Do(WorkerGone{kFirst}))[0].failure, FailureClass::kWorkerLost);
+  EXPECT_FALSE(s.scheduler.HasWorker(kFirst));
+  EXPECT_THAT(s.Do(WorkerGone{kFirst}), IsEmpty());
+}
+
 TEST(SchedulerScale, AHundredThousandTrialsRunThroughAThousandWorkers) {
   Scheduler scheduler({});
   const absl::Time now = absl::UnixEpoch();

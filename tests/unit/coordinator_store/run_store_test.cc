@@ -370,6 +370,12 @@ TEST_F(ViewTest, EffectsArePairedBySeed) {
             "bits=2|3|-2.0|1.0|9.0|11.0");
 }
 
+TEST_F(ViewTest, EveryReferenceBetweenTablesHolds) {
+  auto db = Database::Open(path, Database::Mode::kReadWriteCreate);
+  auto check = db->Prepare("PRAGMA foreign_key_check");
+  EXPECT_FALSE(*check->Next());
+}
+
 TEST_F(ViewTest, CurvesAndParametersAreRows) {
   EXPECT_EQ(
       Query("SELECT count(*), min(step), min(value) FROM v_curves WHERE metric = 'train/loss'"),
