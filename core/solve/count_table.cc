@@ -50,20 +50,22 @@ int64_t CutBelow(int64_t tokens) {
 
 // The prefix [0, tokens) under `rule`, which may be that of a longer stream.
 absl::StatusOr<CountTable> PrefixCounts(const TextDataset& data, int lag, int64_t tokens,
-                                        const HoldoutRule& rule, StatisticsCache& cache) {
-  const std::string key =
-      absl::StrCat("counts/1/", data.stream_key, "/lag", lag, "/", rule.Key(), "/", tokens);
-  ASSIGN_OR_RETURN(
-      StatisticsCache::Bytes bytes,
-      cache.GetOrCompute(key, [&]() -> absl::StatusOr<std::vector<char>> {
-        const int64_t cut = CutBelow(tokens);
-        CountTable table = CountShard(data.train, data.vocab, data.eod, lag, cut, tokens, rule);
-        if (cut > 0) {
-          ASSIGN_OR_RETURN(const CountTable prefix, PrefixCounts(data, lag, cut, rule, cache));
-          table = AddCounts(prefix, table);
-        }
-        return *table.bytes;
-      }));
+                                        const HoldoutRule& rule, Part part,
+                                        StatisticsCache& cache) {
+  const std::string key = absl::StrCat("counts/1/", data.stream_key, "/lag", lag, "/", rule.Key(),
+                                       part == Part::kHeld ? "/held/" : "/", tokens);
+  ASSIGN_OR_RETURN(StatisticsCache::Bytes bytes,
+                   cache.GetOrCompute(key, [&]() -> absl::StatusOr<std::vector<char>> {
+                     const int64_t cut = CutBelow(tokens);
+                     CountTable table =
+                         CountShard(data.train, data.vocab, data.eod, lag, cut, tokens, rule, part);
+                     if (cut > 0) {
+                       ASSIGN_OR_RETURN(const CountTable prefix,
+                                        PrefixCounts(data, lag, cut, rule, part, cache));
+                       table = AddCounts(prefix, table);
+                     }
+                     return *table.bytes;
+                   }));
   return ParseCountTable(std::move(bytes));
 }
 
@@ -82,13 +84,13 @@ std::vector<int64_t> CountTable::ColumnSums(int columns) const {
 }
 
 CountTable CountShard(absl::Span<const int32_t> stream, int vocab, int32_t padding, int lag,
-                      int64_t first, int64_t last, const HoldoutRule& rule) {
+                      int64_t first, int64_t last, const HoldoutRule& rule, Part part) {
   CHECK(lag >= 1 && first >= 0 && first <= last && last <= static_cast<int64_t>(stream.size()));
   CHECK(vocab <= 1 << 20 && padding >= 0 && padding < vocab);
   std::vector<uint64_t> pairs, scratch;
   pairs.reserve(last - first);
   for (int64_t t = first; t < last; ++t) {
-    if (rule.Holds(t)) continue;
+    if (!rule.IsIn(part, t)) continue;
     const uint64_t w = t >= lag ? stream[t - lag] : padding;
     pairs.push_back(w << 20 | static_cast<uint64_t>(stream[t]));
   }
@@ -151,13 +153,14 @@ absl::StatusOr<CountTable> ParseCountTable(StatisticsCache::Bytes bytes) {
   return table;
 }
 
-absl::StatusOr<CountTable> LagCounts(const TextDataset& data, int lag, StatisticsCache& cache) {
+absl::StatusOr<CountTable> LagCounts(const TextDataset& data, int lag, Part part,
+                                     StatisticsCache& cache) {
   const int64_t tokens = static_cast<int64_t>(data.train.size());
   if (tokens < kSolveTokensMin) {
     return absl::InvalidArgumentError(
         absl::StrCat("training stream: want at least ", kSolveTokensMin, " tokens, got ", tokens));
   }
-  return PrefixCounts(data, lag, tokens, HoldoutRule::For(tokens), cache);
+  return PrefixCounts(data, lag, tokens, HoldoutRule::For(tokens), part, cache);
 }
 
 }  // namespace saffron

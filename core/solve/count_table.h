@@ -1,6 +1,7 @@
 #pragma once
-// Lag counts C_k(w, y) = #{t : s[t-k] = w, s[t] = y, target t not held out}, sparse and sorted.
-// They are integers and add up exactly: over shards, and over prefixes of the training stream.
+// Lag counts C_k(w, y) = #{t : s[t-k] = w, s[t] = y} over the counted or the held-out targets t,
+// sparse and sorted. They are integers and add up exactly: over shards, and over prefixes of the
+// training stream.
 
 #include <cstdint>
 #include <memory>
@@ -30,10 +31,10 @@ struct CountTable {
   std::vector<int64_t> ColumnSums(int columns) const;
 };
 
-// A shard: targets [first, last) of `stream` that `rule` does not hold. Contexts before the start
+// A shard: targets [first, last) of `stream` that are in `part`. Contexts before the start
 // of the stream read as `padding`. Ids lie in [0, vocab), vocab <= 2^20.
 CountTable CountShard(absl::Span<const int32_t> stream, int vocab, int32_t padding, int lag,
-                      int64_t first, int64_t last, const HoldoutRule& rule);
+                      int64_t first, int64_t last, const HoldoutRule& rule, Part part);
 
 // a + b, entry by entry. The tables have equally many rows.
 CountTable AddCounts(const CountTable& a, const CountTable& b);
@@ -41,8 +42,10 @@ CountTable AddCounts(const CountTable& a, const CountTable& b);
 // From a table's cached form. DATA_LOSS when the bytes are not a table.
 absl::StatusOr<CountTable> ParseCountTable(StatisticsCache::Bytes bytes);
 
-// Counts of lag >= 1 over all of `data.train`, through the cache: a prefix that ends at 10k, 30k,
-// 100k, 300k, 1M, ... is kept, and longer prefixes are made by adding the shard that follows it.
-absl::StatusOr<CountTable> LagCounts(const TextDataset& data, int lag, StatisticsCache& cache);
+// Counts of lag >= 1 over one part of `data.train`, through the cache: a prefix that ends at 10k,
+// 30k, 100k, 300k, 1M, ... is kept, and longer prefixes are made by adding the shard that follows
+// it.
+absl::StatusOr<CountTable> LagCounts(const TextDataset& data, int lag, Part part,
+                                     StatisticsCache& cache);
 
 }  // namespace saffron

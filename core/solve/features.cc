@@ -95,7 +95,7 @@ absl::StatusOr<std::shared_ptr<const FeatureTables>> BuildFeatures(const SaffuSo
   for (Stream stream : spec.streams) {
     if (stream == Stream::kBag) tables->radius = spec.radius;
     if (stream == Stream::kContext) {
-      ASSIGN_OR_RETURN(const CountTable lag1, LagCounts(data, 1, cache));
+      ASSIGN_OR_RETURN(const CountTable lag1, LagCounts(data, 1, Part::kCounted, cache));
       tables->context = ContextVectors(lag1, tables->cipher);
     }
   }

@@ -1,5 +1,5 @@
 #pragma once
-// Which targets of a training stream are held out of every statistic, to fit the few numbers that
+// Which targets of a training stream are held out of the statistics, to fit the few numbers that
 // counting cannot give (gains, smoothing, attention scale).
 
 #include <cstdint>
@@ -7,6 +7,12 @@
 #include <vector>
 
 namespace saffron {
+
+// The two parts of a stream's targets.
+enum class Part : uint8_t {
+  kCounted,  // what every statistic is made of
+  kHeld,     // what gains are fitted to; its counts are added once they are
+};
 
 // Blocks of `block` targets; of every `every` consecutive blocks the middle one is held out.
 struct HoldoutRule {
@@ -18,6 +24,7 @@ struct HoldoutRule {
   static HoldoutRule For(int64_t tokens);
 
   bool Holds(int64_t target) const { return target / block % every == every / 2; }
+  bool IsIn(Part part, int64_t target) const { return Holds(target) == (part == Part::kHeld); }
   // The held-out targets of a stream, thinned evenly to about `most`.
   std::vector<int32_t> Targets(int64_t tokens, int64_t most) const;
   std::string Key() const;  // "256x50"

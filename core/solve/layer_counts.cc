@@ -10,15 +10,15 @@ namespace {
 
 constexpr int64_t kStretch = 16'384;
 
-// Calls visit(t) for every target not held out, loaded.
+// Calls visit(t) for every target of the part, loaded.
 template <typename Visit>
-void ForEachTarget(const HoldoutRule& rule, KeyWindow* window, Visit visit) {
+void ForEachTarget(const HoldoutRule& rule, Part part, KeyWindow* window, Visit visit) {
   const int64_t tokens = static_cast<int64_t>(window->stream().size());
   for (int64_t first = 0; first < tokens; first += kStretch) {
     const int64_t last = std::min(first + kStretch, tokens);
     window->Load(first, last);
     for (int64_t t = first; t < last; ++t) {
-      if (!rule.Holds(t)) visit(t);
+      if (rule.IsIn(part, t)) visit(t);
     }
   }
 }
@@ -34,7 +34,8 @@ void AddVector(const KeyVector& x, double times, double* row) {
 }  // namespace
 
 absl::StatusOr<std::vector<KeyCounts>> CountKeys(const LayerProblem& problem,
-                                                 const HoldoutRule& rule, KeyWindow* window) {
+                                                 const HoldoutRule& rule, Part part,
+                                                 KeyWindow* window) {
   const int vocab = problem.data.vocab;
   std::vector<KeyCounts> counts;
   std::vector<int> positional;
@@ -44,13 +45,13 @@ absl::StatusOr<std::vector<KeyCounts>> CountKeys(const LayerProblem& problem,
       counts.push_back({Matrix<double>::Zero(vocab, key.dim)});
       continue;
     }
-    ASSIGN_OR_RETURN(const CountTable lag, LagCounts(problem.data, key.lag, problem.cache));
+    ASSIGN_OR_RETURN(const CountTable lag, LagCounts(problem.data, key.lag, part, problem.cache));
     counts.push_back(key.stream == Stream::kCipher
                          ? CountsOfCipherKey(lag, problem.features.cipher)
                          : CountsOfContextKey(lag, problem.features.context));
   }
   if (positional.empty()) return counts;
-  ForEachTarget(rule, window, [&](int64_t t) {
+  ForEachTarget(rule, part, window, [&](int64_t t) {
     for (int k : positional) {
       AddVector(window->At(k, t), 1, counts[k].token_major.row(window->stream()[t]).data());
     }

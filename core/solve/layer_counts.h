@@ -12,8 +12,9 @@
 
 namespace saffron {
 
-// F_k of every key, [NK]. `window` is over problem.data.train.
+// F_k of every key over one part of the targets, [NK]. `window` is over problem.data.train.
 absl::StatusOr<std::vector<KeyCounts>> CountKeys(const LayerProblem& problem,
-                                                 const HoldoutRule& rule, KeyWindow* window);
+                                                 const HoldoutRule& rule, Part part,
+                                                 KeyWindow* window);
 
 }  // namespace saffron

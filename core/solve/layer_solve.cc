@@ -52,7 +52,6 @@ struct Candidate {
   std::vector<Matrix<float>> r;   // evidence: [NK] (concat) or one for all keys (sum)
   std::vector<double> key_gains;  // [NK] with evidence of each key's own
   std::vector<double> gains;      // [NK] with `r`; the same as key_gains for a concat head
-  Matrix<double> mixed;           // sum head: sum_k (lambda_k / g) F_k
   double loss = 0;                // on some of the hold-out
 };
 
@@ -72,6 +71,7 @@ class LayerSolver {
     Calibrate();
     SetStaticParams();
     if (problem_.shape.attention) Attend();
+    if (problem_.spec.refold) RETURN_IF_ERROR(Refold());
     FillWeights();
     return std::move(solution_);
   }
@@ -81,15 +81,24 @@ class LayerSolver {
   bool calibrated() const { return problem_.spec.gains == GainMode::kCalibrated; }
 
   absl::Status Count() {
-    ASSIGN_OR_RETURN(const CountTable lag1, LagCounts(problem_.data, 1, problem_.cache));
-    p_ = OutputPrior(lag1.ColumnSums(problem_.data.vocab), problem_.soft);
-    ASSIGN_OR_RETURN(std::vector<KeyCounts> counts, CountKeys(problem_, rule_, &window_));
-    for (KeyCounts& key : counts) {
-      f_.push_back(CountsByOutput(key, problem_.soft));
-      key = {};
-    }
+    ASSIGN_OR_RETURN(const CountTable lag1,
+                     LagCounts(problem_.data, 1, Part::kCounted, problem_.cache));
+    token_counts_ = lag1.ColumnSums(problem_.data.vocab);
+    p_ = OutputPrior(token_counts_, problem_.soft);
+    ASSIGN_OR_RETURN(std::vector<KeyCounts> counts,
+                     CountKeys(problem_, rule_, Part::kCounted, &window_));
+    f_ = ByOutput(std::move(counts));
     clock_.Lap("count");
     return absl::OkStatus();
+  }
+
+  std::vector<Matrix<double>> ByOutput(std::vector<KeyCounts> counts) const {
+    std::vector<Matrix<double>> f;
+    for (KeyCounts& key : counts) {
+      f.push_back(CountsByOutput(key, problem_.soft));
+      key = {};
+    }
+    return f;
   }
 
   void MakeHoldout() {
@@ -110,6 +119,25 @@ class LayerSolver {
   Matrix<float> EvidenceOf(const Matrix<double>& f, double alpha) const {
     Matrix<float> r(f.rows(), PaddedColumns(problem_.shape.outputs));
     PointwiseEvidence(f, p_, alpha, problem_.spec.kappa, r);
+    return r;
+  }
+
+  // sum_k (lambda_k / g) F_k, what a sum head counts.
+  Matrix<double> Mixed(const std::vector<Matrix<double>>& f,
+                       const std::vector<double>& gains) const {
+    double g = 0;
+    for (double gain : gains) g += gain;
+    Matrix<double> mixed = Matrix<double>::Zero(f[0].rows(), f[0].cols());
+    for (int k = 0; k < keys_; ++k) mixed += gains[k] / g * f[k];
+    return mixed;
+  }
+
+  // The evidence that the head needs: of each key, or of all keys mixed by their gains.
+  std::vector<Matrix<float>> EvidenceOfHead(const std::vector<Matrix<double>>& f,
+                                            const std::vector<double>& gains) const {
+    std::vector<Matrix<float>> r;
+    if (sum_head()) return {EvidenceOf(Mixed(f, gains), chosen_.alpha)};
+    for (const Matrix<double>& key : f) r.push_back(EvidenceOf(key, chosen_.alpha));
     return r;
   }
 
@@ -151,11 +179,7 @@ class LayerSolver {
     std::tie(c.key_gains, c.loss) = FitGains(c.r, near != nullptr ? &near->key_gains : nullptr);
     c.gains = c.key_gains;
     if (!sum_head()) return c;
-    double g = 0;
-    for (double gain : c.key_gains) g += gain;
-    c.mixed = Matrix<double>::Zero(f_[0].rows(), f_[0].cols());
-    for (int k = 0; k < keys_; ++k) c.mixed += c.key_gains[k] / g * f_[k];
-    c.r = {EvidenceOf(c.mixed, alpha)};
+    c.r = {EvidenceOf(Mixed(f_, c.key_gains), alpha)};
     std::tie(c.gains, c.loss) = FitGains(c.r, near != nullptr ? &near->gains : nullptr);
     return c;
   }
@@ -217,7 +241,8 @@ class LayerSolver {
   std::vector<Matrix<double>> AttentionLogRatios(GroupedTargets* targets) {
     std::vector<Matrix<float>> likelihood;
     if (sum_head()) {
-      likelihood.push_back(LikelihoodByToken(chosen_.mixed, p_, chosen_.alpha, problem_.soft));
+      likelihood.push_back(
+          LikelihoodByToken(Mixed(f_, chosen_.key_gains), p_, chosen_.alpha, problem_.soft));
     } else {
       for (const Matrix<double>& f : f_) {
         likelihood.push_back(LikelihoodByToken(f, p_, chosen_.alpha, problem_.soft));
@@ -233,69 +258,94 @@ class LayerSolver {
     return Show(r, loss)->AtGainsOfTargets(gains.OfTargets(&window_, loss->targets()));
   }
 
-  void Attend() {
-    GroupedTargets targets(
+  GroupedTargets Targets(Part part) const {
+    return GroupedTargets(
         KeyWindow(problem_.features, problem_.shape.keys, problem_.data.train, problem_.below),
-        rule_);
+        rule_, part);
+  }
+
+  // params with W at scale gamma.
+  SaffuLayerParams<float> WithAttention(const std::vector<Matrix<double>>& w, double gamma) const {
+    SaffuLayerParams<float> params = solution_.params;
+    params.w.clear();
+    for (const Matrix<double>& w_k : w) {
+      for (int64_t i = 0; i < w_k.size(); ++i) {
+        params.w.push_back(static_cast<float>(gamma * w_k.data()[i]));
+      }
+    }
+    return params;
+  }
+
+  void Attend() {
+    GroupedTargets targets = Targets(Part::kCounted);
     const std::vector<Matrix<double>> w = AttentionLogRatios(&targets);
     clock_.Lap("attention");
-    SaffuLayerParams<float> params = solution_.params;
-    const auto at_gamma = [&](double gamma) {
-      params.w.clear();
-      for (const Matrix<double>& w_k : w) {
-        for (int64_t i = 0; i < w_k.size(); ++i) {
-          params.w.push_back(static_cast<float>(gamma * w_k.data()[i]));
-        }
-      }
-      return AttentionGains(problem_.features, params);
+    const auto loss_at = [&](double gamma, HoldoutLoss* on) {
+      return LossOf(AttentionGains(problem_.features, WithAttention(w, gamma)), chosen_.r, on);
     };
-    double best = LossOf(at_gamma(0), chosen_.r, some_.get()), gamma = 0;
+    double best = loss_at(0, some_.get()), gamma = 0;
     for (double candidate : kGammas) {
-      const double loss = LossOf(at_gamma(candidate), chosen_.r, some_.get());
+      const double loss = loss_at(candidate, some_.get());
       if (!(loss < best)) break;
       best = loss;
       gamma = candidate;
     }
-    const AttentionGains gains = at_gamma(gamma);
-    const double loss = gamma > 0 ? LossOf(gains, chosen_.r, all_.get()) : static_loss_;
-    clock_.Lap("choose gamma");
-    if (!(loss < static_loss_)) {
-      at_gamma(0);
-      solution_.params.w = params.w;
-      return;
-    }
-    solution_.params.w = params.w;
+    const double loss = gamma > 0 ? loss_at(gamma, all_.get()) : static_loss_;
+    if (!(loss < static_loss_)) gamma = 0;
+    solution_.params = WithAttention(w, gamma);
     solution_.gamma = gamma;
+    clock_.Lap("choose gamma");
+    if (gamma == 0) return;
     solution_.holdout_nats = loss / static_cast<double>(all_->size());
-    Recount(gains, best, loss, &targets);
+    Recount(best, loss, &targets);
+  }
+
+  // Counts under attention, on the scale of plain counts, by output.
+  std::vector<Matrix<double>> AttendedCounts(GroupedTargets* targets) const {
+    const AttentionGains gains(problem_.features, solution_.params);
+    std::vector<Matrix<double>> f = ByOutput(CountAttended(gains, targets));
+    for (Matrix<double>& key : f) key *= keys_ / double{solution_.params.gain};
+    return f;
   }
 
   // Evidence from counts weighted by attention, in place of chosen_.r where it is better.
-  void Recount(const AttentionGains& gains, double loss_on_some, double loss_on_all,
-               GroupedTargets* targets) {
-    std::vector<KeyCounts> counts = CountAttended(gains, targets);
-    const double g = solution_.params.gain;
-    std::vector<Matrix<float>> r;
-    Matrix<double> sum;
-    for (KeyCounts& key : counts) {
-      Matrix<double> f = CountsByOutput(key, problem_.soft) * ((sum_head() ? 1 : keys_) / g);
-      key = {};
-      if (sum_head()) {
-        sum = sum.size() == 0 ? f : Matrix<double>(sum + f);
-      } else {
-        r.push_back(EvidenceOf(f, chosen_.alpha));
-      }
-    }
-    if (sum_head()) r.push_back(EvidenceOf(sum, chosen_.alpha));
+  void Recount(double loss_on_some, double loss_on_all, GroupedTargets* targets) {
+    std::vector<Matrix<double>> f = AttendedCounts(targets);
+    std::vector<Matrix<float>> r = EvidenceOfHead(f, std::vector<double>(keys_, 1.0));
+    const AttentionGains gains(problem_.features, solution_.params);
     if (LossOf(gains, r, some_.get()) < loss_on_some) {
       const double loss = LossOf(gains, r, all_.get());
       if (loss < loss_on_all) {
+        f_ = std::move(f);
         chosen_.r = std::move(r);
         solution_.recounted = true;
         solution_.holdout_nats = loss / static_cast<double>(all_->size());
       }
     }
     clock_.Lap("recount");
+  }
+
+  // Evidence from counts of the whole stream: the hold-out has served.
+  absl::Status Refold() {
+    ASSIGN_OR_RETURN(const CountTable lag1,
+                     LagCounts(problem_.data, 1, Part::kHeld, problem_.cache));
+    const std::vector<int64_t> held = lag1.ColumnSums(problem_.data.vocab);
+    for (size_t i = 0; i < held.size(); ++i) token_counts_[i] += held[i];
+    p_ = OutputPrior(token_counts_, problem_.soft);
+    std::vector<Matrix<double>> f;
+    if (solution_.recounted) {
+      GroupedTargets targets = Targets(Part::kHeld);
+      f = AttendedCounts(&targets);
+    } else {
+      ASSIGN_OR_RETURN(std::vector<KeyCounts> counts,
+                       CountKeys(problem_, rule_, Part::kHeld, &window_));
+      f = ByOutput(std::move(counts));
+    }
+    for (int k = 0; k < keys_; ++k) f_[k] += f[k];
+    chosen_.r = EvidenceOfHead(
+        f_, solution_.recounted ? std::vector<double>(keys_, 1.0) : chosen_.key_gains);
+    clock_.Lap("refold");
+    return absl::OkStatus();
   }
 
   // U = R + log p / g; where key vectors differ in norm, the prior is a bias instead.
@@ -323,8 +373,9 @@ class LayerSolver {
   const int keys_;
   const HoldoutRule rule_;
   KeyWindow window_;
-  std::vector<double> p_;          // [N]
-  std::vector<Matrix<double>> f_;  // [NK] of [dim_k, N]
+  std::vector<int64_t> token_counts_;  // [V]
+  std::vector<double> p_;              // [N]
+  std::vector<Matrix<double>> f_;      // [NK] of [dim_k, N]
   std::unique_ptr<HoldoutLoss> few_, some_, all_;
   Candidate chosen_;
   std::vector<double> shares_;  // [NK] static A_k

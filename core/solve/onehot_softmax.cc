@@ -160,12 +160,11 @@ absl::StatusOr<OneHotModel> OneHotModel::Solve(const OneHotSpec& spec, const Tex
   CHECK(spec.discount > 0 && spec.discount < 1);
   OneHotModel model;
   model.padding_ = data.eod;
+  std::vector<CountTable> counts;
   for (int lag = 1; lag <= spec.context; ++lag) {
-    ASSIGN_OR_RETURN(const CountTable counts, LagCounts(data, lag, cache));
-    if (lag == 1) model.log_p_ = SmoothedLogPrior(counts.ColumnSums(data.vocab));
-    model.tables_.push_back(
-        std::make_shared<const EvidenceTable>(MakeEvidence(counts, model.log_p_, spec.discount)));
+    ASSIGN_OR_RETURN(counts.emplace_back(), LagCounts(data, lag, Part::kCounted, cache));
   }
+  model.SetEvidence(counts, spec.discount);
   const double gain = spec.gains == GainMode::kKnorm ? 1.0 : 1.0 / spec.context;
   model.gains_.assign(spec.context, gain);
   const int64_t tokens = static_cast<int64_t>(data.train.size());
@@ -182,7 +181,21 @@ absl::StatusOr<OneHotModel> OneHotModel::Solve(const OneHotSpec& spec, const Tex
     loss = objective(model.gains_).loss;
   }
   model.holdout_nats_ = loss / static_cast<double>(targets.size());
+  // The hold-out has served: its counts join the others.
+  for (int lag = 1; lag <= spec.context; ++lag) {
+    ASSIGN_OR_RETURN(const CountTable held, LagCounts(data, lag, Part::kHeld, cache));
+    counts[lag - 1] = AddCounts(counts[lag - 1], held);
+  }
+  model.SetEvidence(counts, spec.discount);
   return model;
+}
+
+void OneHotModel::SetEvidence(const std::vector<CountTable>& counts, double discount) {
+  log_p_ = SmoothedLogPrior(counts[0].ColumnSums(counts[0].rows()));
+  tables_.clear();
+  for (const CountTable& lag : counts) {
+    tables_.push_back(std::make_shared<const EvidenceTable>(MakeEvidence(lag, log_p_, discount)));
+  }
 }
 
 std::vector<double> OneHotModel::Nats(absl::Span<const int32_t> stream, int first) const {

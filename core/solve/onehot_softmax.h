@@ -15,6 +15,7 @@
 #include "absl/types/span.h"
 #include "core/data/data_store.h"
 #include "core/solve/calibrate.h"
+#include "core/solve/count_table.h"
 #include "core/solve/gains.h"
 #include "core/solve/statistics_cache.h"
 
@@ -58,6 +59,7 @@ class OneHotModel {
   class Row;
 
   OneHotModel() = default;
+  void SetEvidence(const std::vector<CountTable>& counts, double discount);
   // Nats and derivatives over hold-out targets of `stream`, as in holdout_loss.h.
   GainLoss HoldoutLoss(absl::Span<const int32_t> stream, const std::vector<int32_t>& targets,
                        const std::vector<double>& gains) const;

@@ -26,8 +26,11 @@ struct SaffuSolveSpec {
   int layers = 1;
   int width = 64;  // outputs of each layer below the top
   GainMode gains = GainMode::kCalibrated;
-  double alpha = 0;   // prior mass; 0: chosen on the hold-out from {100, 300, 1000, 3000}
-  double kappa = 1;   // evidence shrink
+  double alpha = 0;  // prior mass; 0: chosen on the hold-out from {100, 300, 1000, 3000}
+  double kappa = 1;  // evidence shrink
+  // Add the hold-out's counts to the evidence and the prior once gains, smoothing and attention are
+  // fitted to it.
+  bool refold = true;
   uint64_t seed = 0;  // of the noise in noisy features; nothing else is random
 };
 

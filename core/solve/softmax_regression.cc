@@ -1,9 +1,10 @@
 #include "core/solve/softmax_regression.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/check.h"
+#include "core/base/status_macros.h"
 #include "core/solve/calibrate.h"
 #include "core/solve/unigram.h"
 
@@ -37,13 +38,22 @@ absl::Status CheckExamples(const ConstMatrixRef<float>& x, const std::vector<int
   return absl::OkStatus();
 }
 
-// R_jc = log((F_jc + a p_c) / ((F_j. + a) p_c)) of the examples not held out, [pixels, classes].
+bool IsHeld(int64_t n) { return n % kHoldEvery == kHoldEvery - 1; }
+
+std::vector<double> LogPrior(const std::vector<int32_t>& y, int classes, bool with_held) {
+  std::vector<int64_t> counts(classes);
+  for (size_t n = 0; n < y.size(); ++n) counts[y[n]] += with_held || !IsHeld(n);
+  return SmoothedLogPrior(counts);
+}
+
+// R_jc = log((F_jc + a p_c) / ((F_j. + a) p_c)), [pixels, classes], of all examples or of those not
+// held out.
 Matrix<double> Evidence(const ConstMatrixRef<float>& x, const std::vector<int32_t>& y,
-                        const std::vector<double>& log_p) {
+                        const std::vector<double>& log_p, bool with_held) {
   const int64_t classes = static_cast<int64_t>(log_p.size());
   Matrix<double> f = Matrix<double>::Zero(classes, x.cols());
   for (int64_t n = 0; n < x.rows(); ++n) {
-    if (n % kHoldEvery != kHoldEvery - 1) f.row(y[n]) += x.row(n).cast<double>();
+    if (with_held || !IsHeld(n)) f.row(y[n]) += x.row(n).cast<double>();
   }
   Matrix<double> r(x.cols(), classes);
   for (int64_t j = 0; j < x.cols(); ++j) {
@@ -88,22 +98,18 @@ GainLoss LossAtGain(const Matrix<double>& evidence, const std::vector<int32_t>& 
 absl::StatusOr<SoftmaxRegressionSolution> SolveSoftmaxRegression(ConstMatrixRef<float> x,
                                                                  const std::vector<int32_t>& y,
                                                                  int classes, GainMode gains) {
-  if (const absl::Status status = CheckExamples(x, y, classes); !status.ok()) return status;
-  std::vector<int64_t> counts(classes);
+  RETURN_IF_ERROR(CheckExamples(x, y, classes));
   std::vector<int64_t> held;
   std::vector<int32_t> held_y;
   double norm = 0;
   for (int64_t n = 0; n < x.rows(); ++n) {
     for (int64_t j = 0; j < x.cols(); ++j) norm += x(n, j) / static_cast<double>(x.rows());
-    if (n % kHoldEvery == kHoldEvery - 1) {
-      held.push_back(n);
-      held_y.push_back(y[n]);
-    } else {
-      ++counts[y[n]];
-    }
+    if (!IsHeld(n)) continue;
+    held.push_back(n);
+    held_y.push_back(y[n]);
   }
-  const std::vector<double> log_p = SmoothedLogPrior(counts);
-  const Matrix<double> r = Evidence(x, y, log_p);
+  std::vector<double> log_p = LogPrior(y, classes, /*with_held=*/false);
+  Matrix<double> r = Evidence(x, y, log_p, /*with_held=*/false);
   Matrix<double> evidence = Matrix<double>::Zero(static_cast<int64_t>(held.size()), classes);
   for (size_t i = 0; i < held.size(); ++i) {
     for (int64_t j = 0; j < x.cols(); ++j) evidence.row(i) += double{x(held[i], j)} * r.row(j);
@@ -127,6 +133,9 @@ absl::StatusOr<SoftmaxRegressionSolution> SolveSoftmaxRegression(ConstMatrixRef<
     }
   }
   solution.holdout_nats = objective({solution.gain}).loss / static_cast<double>(held.size());
+  // The held-out examples have served: they are counted with the others.
+  log_p = LogPrior(y, classes, /*with_held=*/true);
+  r = Evidence(x, y, log_p, /*with_held=*/true);
   solution.u = (solution.gain * r).cast<float>();
   solution.bias.assign(log_p.begin(), log_p.end());
   return solution;

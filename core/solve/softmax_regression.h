@@ -19,10 +19,11 @@ struct SoftmaxRegressionSolution {
   double holdout_nats = 0;
 };
 
-// x[n, pixels] >= 0 finite, y[n] in [0, classes). Every tenth example is held out of the counts
-// when gains are calibrated. kKnorm: g = 1. kGeometric: g = 1 / mean row sum (the evidence of all
-// pixels averaged). kCalibrated: g maximises hold-out likelihood. INVALID_ARGUMENT for negative or
-// non-finite features, labels out of range, or fewer than 10 examples.
+// x[n, pixels] >= 0 finite, y[n] in [0, classes). The gain is fitted to, or measured on, every
+// tenth example, left out of the counts until then. kKnorm: g = 1. kGeometric: g = 1 / mean row sum
+// (the evidence of all pixels averaged). kCalibrated: g maximises hold-out likelihood.
+// INVALID_ARGUMENT for negative or non-finite features, labels out of range, or fewer than 10
+// examples.
 absl::StatusOr<SoftmaxRegressionSolution> SolveSoftmaxRegression(ConstMatrixRef<float> x,
                                                                  const std::vector<int32_t>& y,
                                                                  int classes, GainMode gains);

@@ -117,6 +117,7 @@ std::string SolutionKey(const SaffuSolveSpec& spec, const TextDataset& data) {
   add("gains", static_cast<int>(spec.gains));
   add("alpha", exact(spec.alpha));
   add("kappa", exact(spec.kappa));
+  add("refold", static_cast<int>(spec.refold));
   return key;
 }
 

@@ -18,8 +18,8 @@ std::vector<int32_t> SortedBy(const std::vector<int32_t>& targets, int keys, Key
 
 }  // namespace
 
-GroupedTargets::GroupedTargets(KeyWindow window, const HoldoutRule& rule)
-    : window_(std::move(window)), rule_(rule) {
+GroupedTargets::GroupedTargets(KeyWindow window, const HoldoutRule& rule, Part part)
+    : window_(std::move(window)), rule_(rule), part_(part) {
   const auto& keys = window_.keys();
   // Rows of r and o keys exist a stretch at a time; token keys are always at hand.
   const bool everywhere = std::all_of(keys.begin(), keys.end(), IsTokenKey);
@@ -38,7 +38,7 @@ void GroupedTargets::Arrange(int64_t first, int64_t last) {
   };
   order_.clear();
   for (int64_t t = first; t < last; ++t) {
-    if (!rule_.Holds(t)) order_.push_back(static_cast<int32_t>(t));
+    if (rule_.IsIn(part_, t)) order_.push_back(static_cast<int32_t>(t));
   }
   order_ = SortedBy(SortedBy(order_, vocab, next_of), vocab, query_of);
   const size_t targets = order_.size();

@@ -1,5 +1,5 @@
 #pragma once
-// Passes over the counted targets of a stream in an order that pays: those with the same query
+// Passes over targets of a stream in an order that pays: those with the same query
 // token and the same next token together, so that what depends on these two is done once.
 
 #include <algorithm>
@@ -21,8 +21,8 @@ struct TargetGroup {
 
 class GroupedTargets {
  public:
-  // The targets of the window's stream that `rule` does not hold.
-  GroupedTargets(KeyWindow window, const HoldoutRule& rule);
+  // The targets of the window's stream in `part`.
+  GroupedTargets(KeyWindow window, const HoldoutRule& rule, Part part);
 
   // Calls visit(group) for all groups, their targets loaded, in an order that depends on the
   // stream, the rule and the kinds of keys alone.
@@ -51,6 +51,7 @@ class GroupedTargets {
 
   KeyWindow window_;
   const HoldoutRule rule_;
+  const Part part_;
   int64_t stretch_;              // targets arranged at a time
   int64_t arranged_first_ = -1;  // the stretch that order_ and groups_ hold
   std::vector<int32_t> order_;   // and some entries more, for Prefetch to look ahead at

@@ -88,7 +88,7 @@ TEST_F(AttentionTest, ALowerLayersOutputsAreItsForwardPass) {
 }
 
 TEST_F(AttentionTest, EveryCountedTargetIsInOneGroup) {
-  GroupedTargets targets(Window(), rule_);
+  GroupedTargets targets(Window(), rule_, Part::kCounted);
   std::map<int64_t, int> seen;
   targets.ForEach([&](const TargetGroup& group) {
     for (int32_t t : group.targets) {
@@ -112,7 +112,7 @@ TEST_F(AttentionTest, OneEmPassIsTheDefinition) {
   }
   for (const auto& m : likelihood) pointers.push_back(&m);
   const std::vector<double> shares = {0.4, 0.3, 0.2, 0.1};
-  GroupedTargets targets(Window(), rule_);
+  GroupedTargets targets(Window(), rule_, Part::kCounted);
   const auto got = SolveAttention(&targets, shares, pointers);
 
   std::vector<Matrix<double>> plain(4, Matrix<double>::Zero(7, 7)), explained = plain;
@@ -153,7 +153,7 @@ TEST_F(AttentionTest, OneEmPassIsTheDefinition) {
 
 TEST_F(AttentionTest, CountsUnderAttentionAreTheDefinition) {
   const AttentionGains gains(*features_, layers_[0].params);
-  GroupedTargets targets(Window(), rule_);
+  GroupedTargets targets(Window(), rule_, Part::kCounted);
   const auto got = CountAttended(gains, &targets);
   std::vector<Matrix<double>> want(4, Matrix<double>::Zero(kVocab, 7));
   for (int64_t t = 0; t < kTokens; ++t) {

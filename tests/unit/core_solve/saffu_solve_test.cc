@@ -39,7 +39,8 @@ SaffuSolveSpec OneHotSpec(int vocab, int context, double alpha) {
           .attention = false,
           .gains = GainMode::kKnorm,
           .alpha = alpha,
-          .kappa = 0};
+          .kappa = 0,
+          .refold = false};
 }
 
 TEST(SaffuSolve, OneOneHotKeyHasZeroGradientAsSmoothingVanishes) {
@@ -101,7 +102,8 @@ TEST(SaffuSolve, StaticConcatWeightsAreTheSingleLayerFormula) {
                                .streams = Streams("x+c"),
                                .attention = false,
                                .alpha = 300,
-                               .kappa = 1};
+                               .kappa = 1,
+                               .refold = false};
   const SaffuSolution solution = Solve(spec, data);
   const SaffuLayerParams<float>& params = solution.layers[0].params;
   const double g =
@@ -150,7 +152,8 @@ TEST(SaffuSolve, TheLossItReportsIsTheLossOfItsParameters) {
   specs.push_back(
       {.bits = 10, .context = 2, .streams = Streams("x+c+r"), .features = FeatureKind::kBinary});
   specs.push_back({.bits = 10, .context = 2, .layers = 2, .width = 13});
-  for (const SaffuSolveSpec& spec : specs) {
+  for (SaffuSolveSpec& spec : specs) {
+    spec.refold = false;  // that is, the parameters that were measured
     SCOPED_TRACE(SolutionKey(spec, data));
     const SaffuSolution solution = Solve(spec, data);
     const SaffuLayerSolution& top = solution.layers.back();
@@ -225,6 +228,7 @@ TEST(SaffuSolve, SpecsThatDifferInTheSolveHaveKeysOfTheirOwn) {
   differs([](SaffuSolveSpec& s) { s.gains = GainMode::kKnorm; });
   differs([](SaffuSolveSpec& s) { s.alpha = 100; });
   differs([](SaffuSolveSpec& s) { s.kappa = 0; });
+  differs([](SaffuSolveSpec& s) { s.refold = false; });
   // What cannot matter does not make another key.
   SaffuSolveSpec same = spec;
   same.seed = 9;
@@ -247,6 +251,52 @@ TEST(SaffuSolve, AStoredSolutionComesBackWholeOrNotAtAll) {
               absl::StatusCode::kDataLoss);
   }
   EXPECT_FALSE(DecodeLayers(bytes, SaffuShapes({.bits = 7, .context = 2}, 40)).ok());
+}
+
+// Counting every target, as the refolded evidence must.
+TEST(SaffuSolve, RefoldingAddsTheHoldoutsCountsAndNothingElse) {
+  const TextDataset data = MadeUpText(60, 3000);
+  for (const bool attention : {false, true}) {
+    SaffuSolveSpec spec = {.bits = 8,
+                           .context = 2,
+                           .streams = Streams("x+c+r"),
+                           .radius = 5,
+                           .attention = attention,
+                           .alpha = 300};
+    const SaffuSolution whole = Solve(spec, data);
+    spec.refold = false;
+    const SaffuSolution part = Solve(spec, data);
+    const SaffuLayerSolution &a = whole.layers[0], &b = part.layers[0];
+    EXPECT_EQ(a.gains, b.gains);
+    EXPECT_EQ(a.params.w, b.params.w);
+    EXPECT_EQ(a.params.beta, b.params.beta);
+    EXPECT_EQ(a.holdout_nats, b.holdout_nats);
+    EXPECT_EQ(a.recounted, b.recounted);
+    EXPECT_NE(a.params.u, b.params.u);
+    Dense p(60, 0.5 / 3030);
+    for (int32_t y : data.train) p[y] += 1.0 / 3030;
+    for (int k = 0; k < 4; ++k) {
+      std::vector<Dense> f(8, Dense(60));
+      for (int64_t t = 0; t < 3000; ++t) {
+        const Dense x =
+            NaiveKey(whole.layers, 0, a.params.shape.keys[k], *whole.features, data.train, t);
+        double weight = 1;
+        if (a.recounted) {
+          weight = 4 * NaiveForward(whole.layers, 0, *whole.features, data.train, t).attention[k];
+        }
+        for (int j = 0; j < 8; ++j) f[j][data.train[t]] += weight * x[j];
+      }
+      for (int j = 0; j < 8; ++j) {
+        double total = 0;
+        for (double v : f[j]) total += v;
+        for (int i = 0; i < 60; ++i) {
+          const double m = std::max(f[j][i], total * p[i]);
+          const double r = std::log((f[j][i] + 300 * p[i]) / ((total + 300) * p[i])) * m / (m + 1);
+          EXPECT_NEAR(a.params.u[(k * 8 + j) * 60 + i], r + std::log(p[i]) / a.params.gain, 5e-5);
+        }
+      }
+    }
+  }
 }
 
 TEST(SaffuSolve, SmallStreamsStillSolve) {
