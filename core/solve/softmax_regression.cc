@@ -46,22 +46,27 @@ std::vector<double> LogPrior(const std::vector<int32_t>& y, int classes, bool wi
   return SmoothedLogPrior(counts);
 }
 
-// R_jc = log((F_jc + a p_c) / ((F_j. + a) p_c)), [pixels, classes], of all examples or of those not
-// held out.
-Matrix<double> Evidence(const ConstMatrixRef<float>& x, const std::vector<int32_t>& y,
-                        const std::vector<double>& log_p, bool with_held) {
-  const int64_t classes = static_cast<int64_t>(log_p.size());
+// R[pixels, classes] of all examples or of those not held out.
+Matrix<double> Evidence(const ConstMatrixRef<float>& x, const std::vector<int32_t>& y, int classes,
+                        bool with_held) {
   Matrix<double> f = Matrix<double>::Zero(classes, x.cols());
   for (int64_t n = 0; n < x.rows(); ++n) {
     if (with_held || !IsHeld(n)) f.row(y[n]) += x.row(n).cast<double>();
   }
+  std::vector<double> share(classes);
+  double mass = 0;
+  for (int c = 0; c < classes; ++c) {
+    share[c] = kAlpha;  // a class without a lit pixel still has a share
+    for (int64_t j = 0; j < x.cols(); ++j) share[c] += f(c, j);
+    mass += share[c];
+  }
+  for (double& s : share) s /= mass;
   Matrix<double> r(x.cols(), classes);
   for (int64_t j = 0; j < x.cols(); ++j) {
     double total = 0;
-    for (int64_t c = 0; c < classes; ++c) total += f(c, j);
-    for (int64_t c = 0; c < classes; ++c) {
-      const double p = std::exp(log_p[c]);
-      r(j, c) = std::log((f(c, j) + kAlpha * p) / ((total + kAlpha) * p));
+    for (int c = 0; c < classes; ++c) total += f(c, j);
+    for (int c = 0; c < classes; ++c) {
+      r(j, c) = std::log((f(c, j) + kAlpha * share[c]) / ((total + kAlpha) * share[c]));
     }
   }
   return r;
@@ -109,7 +114,7 @@ absl::StatusOr<SoftmaxRegressionSolution> SolveSoftmaxRegression(ConstMatrixRef<
     held_y.push_back(y[n]);
   }
   std::vector<double> log_p = LogPrior(y, classes, /*with_held=*/false);
-  Matrix<double> r = Evidence(x, y, log_p, /*with_held=*/false);
+  Matrix<double> r = Evidence(x, y, classes, /*with_held=*/false);
   Matrix<double> evidence = Matrix<double>::Zero(static_cast<int64_t>(held.size()), classes);
   for (size_t i = 0; i < held.size(); ++i) {
     for (int64_t j = 0; j < x.cols(); ++j) evidence.row(i) += double{x(held[i], j)} * r.row(j);
@@ -135,7 +140,7 @@ absl::StatusOr<SoftmaxRegressionSolution> SolveSoftmaxRegression(ConstMatrixRef<
   solution.holdout_nats = objective({solution.gain}).loss / static_cast<double>(held.size());
   // The held-out examples have served: they are counted with the others.
   log_p = LogPrior(y, classes, /*with_held=*/true);
-  r = Evidence(x, y, log_p, /*with_held=*/true);
+  r = Evidence(x, y, classes, /*with_held=*/true);
   solution.u = (solution.gain * r).cast<float>();
   solution.bias.assign(log_p.begin(), log_p.end());
   return solution;

@@ -1,7 +1,9 @@
 #pragma once
 // The explicit solution of softmax regression on non-negative dense features (pixels):
-//   z = log p + g x R,   R_jc = log((F_jc + a p_c) / ((F_j. + a) p_c)),   F = x'y.
-// Rows of x differ in norm, so the prior is an explicit bias.
+//   z = log p + g x R,   R_jc = log((F_jc + a s_c) / ((F_j. + a) s_c)),   F = x'y,
+// with p_c the share of examples and s_c = S_c / S, S_c = sum_j F_jc, the share of feature mass of
+// class c. The K-norm formula U_jc = log F_jc - (K-1)/K log S_c (Williams & Zhao, arXiv:2311.07498)
+// assumes rows of one norm K, where s = p; pixels have none, so the prior is a bias of its own.
 
 #include <cstdint>
 #include <vector>
