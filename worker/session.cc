@@ -116,6 +116,7 @@ v1::RegisterRequest Session::Registration() const {
   request.set_worker_id(options_.worker_id);
   request.set_hostname(options_.hostname);
   request.set_pid(options_.pid);
+  request.set_process_space(options_.process_space);
   request.set_slots(options_.slots);
   request.set_numerics_version(options_.numerics_version);
   request.set_build(options_.build);
@@ -130,8 +131,9 @@ v1::SyncRequest Session::NextSync() {
   request.set_draining(draining_);
   saying_draining_ = draining_;
   for (const std::string& key : warm_keys_) request.add_warm_keys(key);
-  // A third of the lease: two renewals may be lost.
-  ToProto(std::clamp(lease_ / 3, absl::Milliseconds(100), absl::Seconds(10)),
+  // A third of the lease: two renewals may be lost. A worker that leaves waits for nothing.
+  ToProto(draining_ ? absl::ZeroDuration()
+                    : std::clamp(lease_ / 3, absl::Milliseconds(100), absl::Seconds(10)),
           request.mutable_wait());
   int measurements_left = kMeasurementsMax;
   bool complete = true;
@@ -202,8 +204,9 @@ Session::Orders Session::Synced(const v1::SyncResponse& response, absl::Duration
   const bool empty = response.assignments_size() == 0 && response.abandon_size() == 0 &&
                      response.results_acknowledged_size() == 0 &&
                      response.measurements_durable_size() == 0;
-  orders.pause = empty ? std::max(absl::ZeroDuration(), FromProto(response.next_sync()) - held)
-                       : absl::ZeroDuration();
+  orders.pause = empty && !Done()
+                     ? std::max(absl::ZeroDuration(), FromProto(response.next_sync()) - held)
+                     : absl::ZeroDuration();
   return orders;
 }
 

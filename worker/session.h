@@ -26,6 +26,7 @@ class Session {
     std::string worker_id;  // unique per process
     std::string hostname = {};
     int64_t pid = 0;
+    std::string process_space = {};  // where `pid` means something
     int slots = 1;
     std::string build = {};
     int numerics_version = 0;

@@ -19,7 +19,7 @@ namespace saffron {
 struct SlotServerOptions {
   int fd = 3;  // our end of the socket pair
   TrialBody body;
-  std::function<std::vector<std::string>()> warm_keys;  // may be null
+  std::function<std::vector<std::string>()> warm_keys = {};  // may be null
 };
 
 // Serves until the worker closes the socket or dies; then ends the process at once, in the middle

@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "core/base/numerics_version.h"
+#include "core/base/process.h"
 #include "grpcpp/grpcpp.h"
 #include "saffron/v1/worker.grpc.pb.h"
 #include "worker/session.h"
@@ -91,6 +92,7 @@ struct Worker::Impl : RunnerListener {
         session({.worker_id = NewWorkerId(Hostname()),
                  .hostname = Hostname(),
                  .pid = getpid(),
+                 .process_space = ProcessSpace(),
                  .slots = options.slots,
                  .build = options.build,
                  .numerics_version = kNumericsVersion}),
@@ -201,7 +203,7 @@ struct Worker::Impl : RunnerListener {
     const bool first = session.coordinator_id().empty();
     Reconnected();
     Apply(lock, session.Registered(response));
-    if (first)
+    if (first && !options.quiet)
       Log(absl::StrCat("joined the coordinator at ", options.address, " with ", options.slots,
                        options.slots == 1 ? " slot" : " slots"));
     if (spool == nullptr) return absl::OkStatus();

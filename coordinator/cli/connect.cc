@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <utility>
 
@@ -17,11 +18,19 @@ namespace {
 
 constexpr absl::Duration kConnectWithin = absl::Seconds(5);
 
-std::string AddressPath(const std::string& database) { return database + ".address"; }
+// As the store resolves it, so that every name of a file finds the same neighbours.
+std::string Resolved(const std::string& database) {
+  std::error_code error;
+  const std::filesystem::path full =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(database), error);
+  return error ? database : full.string();
+}
+
+std::string AddressPath(const std::string& database) { return Resolved(database) + ".address"; }
 
 // Whether a process holds the lock that a coordinator has on its database (store/file_lock.h).
 bool IsServed(const std::string& database) {
-  const int fd = open((database + ".lock").c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open((Resolved(database) + ".lock").c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   const bool served = flock(fd, LOCK_SH | LOCK_NB) != 0;
   close(fd);

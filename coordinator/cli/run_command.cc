@@ -1,7 +1,6 @@
 // `saffron run`: a coordinator in this process, workers as children, and the report at the end.
 
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,7 +16,9 @@
 #include "absl/time/clock.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
+#include "coordinator/cli/local_plan.h"
 #include "coordinator/cli/local_workers.h"
+#include "coordinator/cli/printing.h"
 #include "coordinator/cli/program.h"
 #include "coordinator/cli/progress.h"
 #include "coordinator/cli/roadmap_watch.h"
@@ -26,9 +27,7 @@
 #include "coordinator/cli/views.h"
 #include "coordinator/report/run_report.h"
 #include "coordinator/rpc/coordinator_server.h"
-#include "coordinator/sweep/expand.h"
 #include "core/base/status_macros.h"
-#include "core/data/data_store.h"
 
 namespace saffron {
 namespace {
@@ -50,14 +49,6 @@ int Cores() {
   return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
 }
 
-// Everything that can be found wrong with the sweep, before there is a database.
-absl::Status CheckSweep(const v1::SweepSpec& spec, const std::string& data_root) {
-  ASSIGN_OR_RETURN(const std::vector<CorpusInfo> corpora, DataStore(data_root).List());
-  std::vector<std::string> names;
-  for (const CorpusInfo& corpus : corpora) names.push_back(corpus.name);
-  return Expand(spec, {.corpora = names}).status();
-}
-
 // One run, from submission to the last trial.
 class Run {
  public:
@@ -65,7 +56,8 @@ class Run {
 
   absl::StatusOr<ExitCode> Go() {
     ASSIGN_OR_RETURN(const v1::SweepSpec spec, options_.sweep.Read());
-    RETURN_IF_ERROR(CheckSweep(spec, cli_.data_root));
+    // All that can be wrong with the sweep is found before there is a database.
+    RETURN_IF_ERROR(PrepareLocally(spec, cli_.data_root).status());
     BlockTermination();
     const SignalWatcher watcher([this](int signal, int n) { OnSignal(signal, n); });
     ASSIGN_OR_RETURN(server_, CoordinatorServer::Start({.db_path = cli_.database,
@@ -159,7 +151,7 @@ class Run {
 
   // How to go on, as a command line.
   std::string Again() const {
-    std::string line = absl::StrCat("saffron run ", options_.sweep.CommandLine());
+    std::string line = absl::StrCat(ProgramAsCalled(), " run ", options_.sweep.CommandLine());
     if (const std::string flags = PlaceFlags(cli_); !flags.empty())
       absl::StrAppend(&line, " ", flags);
     return line;
@@ -176,11 +168,11 @@ class Run {
     } else {
       ASSIGN_OR_RETURN(const std::unique_ptr<ReadSource> source,
                        OpenLocalSource(cli_.database, PlaceFlags(cli_)));
-      winsize size = {};
-      const bool terminal = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-      RETURN_IF_ERROR(PrintRunReport(
-          *source, submitted_.name(),
-          {.width = terminal ? size.ws_col : 100, .colour = UseColour(STDOUT_FILENO)}, std::cout));
+      RETURN_IF_ERROR(PrintRunReport(*source, submitted_.name(),
+                                     {.width = TerminalWidth(),
+                                      .colour = UseColour(STDOUT_FILENO),
+                                      .program = ProgramAsCalled()},
+                                     std::cout));
     }
     if (status_.failed() == 0) return ExitCode::kDone;
     PrintMessage(absl::StrCat(status_.failed(), " of ", status_.total(),

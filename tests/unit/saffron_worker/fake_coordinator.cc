@@ -94,7 +94,7 @@ bool FakeCoordinator::Answer(const v1::SyncRequest& request, v1::SyncResponse* r
   }
   for (const v1::AttemptRef& ref : abandon_) *response->add_abandon() = ref;
   abandon_.clear();
-  return request.draining() || response->assignments_size() > 0 || response->abandon_size() > 0 ||
+  return response->assignments_size() > 0 || response->abandon_size() > 0 ||
          response->results_acknowledged_size() > 0 || response->measurements_durable_size() > 0;
 }
 
@@ -105,6 +105,7 @@ grpc::Status FakeCoordinator::Sync(grpc::ServerContext* context, const v1::SyncR
     return grpc::Status(grpc::StatusCode::NOT_FOUND, "unknown worker");
   }
   heard_draining_ = heard_draining_ || request->draining();
+  response->mutable_next_sync()->set_seconds(10);
   for (const v1::AttemptProgress& progress : request->running()) {
     seen_running_.insert(progress.ref().trial_id());
     if (progress.measurements_size() == 0) continue;

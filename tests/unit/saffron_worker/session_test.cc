@@ -221,6 +221,7 @@ TEST_F(SessionTest, LeavingIsDoneWhenItWasSaidAndNothingIsInHand) {
   v1::SyncRequest request = session_.NextSync();
   EXPECT_TRUE(request.draining());
   EXPECT_EQ(request.want(), 0);
+  EXPECT_EQ(request.wait().seconds() + request.wait().nanos(), 0) << "nothing to wait for";
   Assign({});
   EXPECT_FALSE(session_.Done());
   session_.Finished(Result(1), {});
@@ -234,7 +235,9 @@ TEST_F(SessionTest, AnAnswerToACallFromBeforeLeavingDoesNotCountAsFarewell) {
   Assign({});
   EXPECT_FALSE(session_.Done());
   session_.NextSync();
-  Assign({});
+  v1::SyncResponse farewell;
+  farewell.mutable_next_sync()->set_seconds(5);
+  EXPECT_EQ(session_.Synced(farewell, absl::ZeroDuration()).pause, absl::ZeroDuration());
   EXPECT_TRUE(session_.Done());
 }
 

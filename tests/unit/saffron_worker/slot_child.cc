@@ -22,7 +22,7 @@ absl::StatusOr<TrialResult> Sleep(absl::Duration duration, const std::atomic<boo
     if (stop != nullptr && *stop) return absl::CancelledError("stopped");
     absl::SleepFor(absl::Milliseconds(1));
   }
-  return TrialResult{.metrics = {{"test/perplexity", 2.0}}};
+  return TrialResult{.message = "", .metrics = {{"test/perplexity", 2.0}}};
 }
 
 absl::StatusOr<TrialResult> Behave(const v1::Assignment& assignment, const std::atomic<bool>& stop,
@@ -37,14 +37,16 @@ absl::StatusOr<TrialResult> Behave(const v1::Assignment& assignment, const std::
   if (words[0] == "exit") _exit(7);
   if (words[0] == "crash") std::raise(SIGKILL == amount ? SIGKILL : SIGSEGV);
   if (words[0] == "diverge") {
-    return TrialResult{.outcome = TrainOutcome::kDiverged, .message = "loss is not finite"};
+    return TrialResult{
+        .outcome = TrainOutcome::kDiverged, .message = "loss is not finite", .metrics = {}};
   }
   if (words[0] == "allocate") {
     std::vector<char> big(static_cast<size_t>(amount) << 20, 'x');
-    return TrialResult{.metrics = {{"big", static_cast<double>(big.back())}}};
+    return TrialResult{.message = "", .metrics = {{"big", static_cast<double>(big.back())}}};
   }
   for (int i = 0; i < amount; ++i) sink.Record({"train/loss", i, 1.0 / (i + 1)});
-  return TrialResult{.metrics = {{"test/perplexity", 2.0}, {"train/steps_done", 30.0}}};
+  return TrialResult{.message = "",
+                     .metrics = {{"test/perplexity", 2.0}, {"train/steps_done", 30.0}}};
 }
 
 }  // namespace
