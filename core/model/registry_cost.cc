@@ -12,94 +12,133 @@ namespace {
 
 constexpr double kImagePixels = 784, kImageClasses = 10, kImagesEvaluated = 2000;
 constexpr double kBytesVocabulary = 257;
+constexpr double kTrainSample = 10'000, kCurveTargets = 5'000;
 
 double Vocabulary(const ResolvedVariant& v) {
   return v.Has("data.vocab") ? static_cast<double>(v.Int("data.vocab")) : kBytesVocabulary;
 }
 double EvaluatedTokens(const ResolvedVariant& v) {
-  return 2.0 * static_cast<double>(v.Int("data.eval_tokens") - kEvalContext);
+  return 2.0 * static_cast<double>(v.Int("data.eval_tokens") - kEvalContext) + kTrainSample;
 }
 double Steps(const ResolvedVariant& v) { return static_cast<double>(v.Int("train.steps")); }
 double StepTargets(const ResolvedVariant& v) {
   return Steps(v) > 0 ? Steps(v) * static_cast<double>(v.Int("train.batch")) : 0;
 }
 
-// Seconds of a target's passes: `dense` and `sparse` products for each of `outputs` logits, and an
-// exponential for each; and of the optimiser's pass over the parameters.
-CostEstimate Passes(const ResolvedVariant& v, double sparse, double dense, double outputs,
+// What the logits of one target are made of, in products for each logit. `sparse`: with the few
+// non-zeros of codes. `by_token`: dense, but computed once for equal tokens of a batch.
+// `by_position`: dense and different everywhere.
+struct Terms {
+  double sparse = 0, by_token = 0, by_position = 0;
+};
+
+// Measured on one core with batches of 1,024 over 4,096 types; forward and backward together.
+constexpr double kLogitSeconds = 6.4e-10, kSparseSeconds = 1.35e-10, kByTokenSeconds = 2.4e-11,
+                 kByPositionSeconds = 7.8e-11, kParameterSeconds = 2e-9;
+constexpr double kForwardShare = 0.25;
+
+// Steps of training and passes of evaluation.
+CostEstimate Passes(const ResolvedVariant& v, double trained, const Terms& terms, double outputs,
                     double evaluated) {
-  constexpr double kSparseSeconds = 0.35e-9, kDenseSeconds = 0.03e-9, kSoftmaxSeconds = 0.8e-9;
-  constexpr double kBackwardFactor = 2.5, kParameterSeconds = 1.2e-9;
   CostEstimate cost;
-  cost.target_flops = 2 * (sparse + dense) * outputs;
-  const double forward_seconds =
-      outputs * (kSparseSeconds * sparse + kDenseSeconds * dense + kSoftmaxSeconds);
-  cost.flops = cost.target_flops * (3 * StepTargets(v) + evaluated);
-  cost.seconds = forward_seconds * (kBackwardFactor * StepTargets(v) + evaluated) +
-                 kParameterSeconds * (sparse + dense) * outputs * Steps(v);
+  cost.target_flops = 2 * (terms.sparse + terms.by_token + terms.by_position) * outputs;
+  const double target_seconds =
+      outputs * (kLogitSeconds + kSparseSeconds * terms.sparse + kByTokenSeconds * terms.by_token +
+                 kByPositionSeconds * terms.by_position);
+  const double curves = Steps(v) > 0 ? 11 * kCurveTargets : 0;
+  const double forward_only = evaluated + std::min(curves, StepTargets(v));
+  cost.flops = cost.target_flops * (3 * StepTargets(v) + forward_only);
+  cost.seconds = target_seconds * (StepTargets(v) + kForwardShare * forward_only) +
+                 kParameterSeconds * trained * Steps(v);
   return cost;
 }
 
 // Keys of a saffu layer by what their vectors are like.
 struct SaffuKeys {
-  double codes;  // x and r: few non-zeros
-  double rows;   // c: dense, the same for equal tokens
-  double bits;
+  double bits = 0, nonzeros = 0;
+  double x = 0, c = 0, r = 0;  // how many of each stream
+  double o = 0, width = 0;     // keys of the layer below, in all layers but the bottom one
+
+  double count() const { return x + c + r; }
 };
 
-SaffuKeys KeysOf(const ResolvedVariant& v) {
-  return {
-      .codes = static_cast<double>(v.Int("model.context")) + (v.Has("model.radius") ? 1 : 0),
-      .rows = v.Has("model.context_lags") ? static_cast<double>(v.Int("model.context_lags")) : 0,
-      .bits = static_cast<double>(v.Int("model.bits"))};
+// Codes of k bits number C(b, k); a code's weight is the k at which all types have one. Frequent
+// types come first and weigh about one less.
+double MeanCodeWeight(double bits, double vocab) {
+  double weight = 1, of_weight = bits, codes = bits;
+  while (codes < vocab && weight < bits) {
+    of_weight *= (bits - weight) / (weight + 1);
+    ++weight;
+    codes += of_weight;
+  }
+  return std::max(1.0, weight - 1);
 }
 
-struct LayerCount {
-  double parameters, products;
-};
+SaffuKeys KeysOf(const ResolvedVariant& v) {
+  const auto whole = [&](const char* key) {
+    return v.Has(key) ? static_cast<double>(v.Int(key)) : 0;
+  };
+  SaffuKeys keys;
+  keys.bits = whole("model.bits");
+  keys.nonzeros =
+      v.String("model.features") == "noisy" ? keys.bits : MeanCodeWeight(keys.bits, Vocabulary(v));
+  keys.x = whole("model.context");
+  keys.c = whole("model.context_lags");
+  keys.r = v.Has("model.radius") ? 1 : 0;
+  // Every layer above the bottom has one key a lag of the layer below.
+  keys.o = v.Has("model.width") ? keys.x : 0;
+  keys.width = whole("model.width");
+  return keys;
+}
 
-// A layer with `lower` further keys of `width` dimensions (outputs of the layer below).
-LayerCount CountLayer(const ResolvedVariant& v, double lower, double width, double outputs) {
-  const SaffuKeys keys = KeysOf(v);
-  const double dims = (keys.codes + keys.rows) * keys.bits + lower * width;
+// Parameters of a layer with `lower` keys of the layer below.
+double LayerParameters(const ResolvedVariant& v, const SaffuKeys& keys, double lower,
+                       double outputs) {
+  const double dims = keys.count() * keys.bits + lower * keys.width;
   const double u_rows = v.String("model.head") == "sum" ? keys.bits : dims;
   const double w = v.String("model.attention") == "solved" ? keys.bits * dims : 0;
   // Zero-one codes differ in norm, so that the solved prior is a bias.
   const bool has_bias =
       v.String("model.features") == "binary" && v.String("train.init") == "explicit";
-  const double scores_and_gain = keys.codes + keys.rows + lower + 1;
-  return {.parameters = u_rows * outputs + w + scores_and_gain + (has_bias ? outputs : 0),
-          .products = w};
+  const double scores_and_gain = keys.count() + lower + 1;
+  return u_rows * outputs + w + scores_and_gain + (has_bias ? outputs : 0);
+}
+
+// Counting, evidence for every smoothing tried, gains on the hold-out, attention.
+void AddSolve(const ResolvedVariant& v, const SaffuKeys& keys, double layers, CostEstimate* cost) {
+  constexpr double kCountSeconds = 7e-8, kBagSeconds = 1.3e-6, kEvidenceSeconds = 2e-8,
+                   kHeldOutSeconds = 3e-9, kAttentionSeconds = 3e-11;
+  const double vocab = Vocabulary(v), tokens = static_cast<double>(v.Int("data.tokens"));
+  const double held_out = std::min(10'000.0, 0.1 * tokens);
+  const double tried = v.Double("solve.alpha") > 0 ? 1 : 4;
+  const double all_keys = keys.count() + keys.o;
+  const double rows = keys.count() * keys.bits + keys.o * keys.width;
+  const double pairs = v.String("model.attention") == "solved" ? tokens * keys.bits * rows : 0;
+  cost->solve_flops = layers * (tokens * all_keys * keys.nonzeros + 20 * tried * rows * vocab +
+                                10 * tried * held_out * 2 * all_keys * vocab + 4 * pairs);
+  cost->flops += cost->solve_flops;
+  cost->seconds +=
+      layers * (kCountSeconds * tokens * keys.count() + kBagSeconds * tokens * (keys.r + keys.o) +
+                kEvidenceSeconds * tried * rows * vocab +
+                kHeldOutSeconds * held_out * all_keys * vocab + kAttentionSeconds * pairs);
 }
 
 CostEstimate SaffuCost(const ResolvedVariant& v) {
-  constexpr double kCodeNonZeros = 3;
-  const double vocab = Vocabulary(v);
-  const double layers = static_cast<double>(v.Int("model.layers"));
-  const double width = v.Has("model.width") ? static_cast<double>(v.Int("model.width")) : 0;
+  constexpr double kFixedSeconds = 0.05;
+  const double vocab = Vocabulary(v), layers = static_cast<double>(v.Int("model.layers"));
   const SaffuKeys keys = KeysOf(v);
-  // Every layer above the bottom has one key a lag of the layer below.
-  const double lower = layers > 1 ? static_cast<double>(v.Int("model.context")) : 0;
-  const LayerCount top = CountLayer(v, lower, width, vocab);
-  double parameters = top.parameters + (keys.rows > 0 ? vocab * keys.bits : 0);
-  for (int layer = 1; layer < static_cast<int>(layers); ++layer) {
-    parameters += CountLayer(v, layer > 1 ? lower : 0, width, width).parameters;
+  double trained = LayerParameters(v, keys, keys.o, vocab);
+  for (double layer = 1; layer < layers; ++layer) {
+    trained += LayerParameters(v, keys, layer > 1 ? keys.o : 0, keys.width);
   }
-  const double lag_sum = keys.codes + keys.rows;
-  CostEstimate cost = Passes(v, kCodeNonZeros * keys.codes,
-                             0.4 * keys.bits * keys.rows + lower * width + top.products / vocab,
-                             vocab, EvaluatedTokens(v));
-  cost.parameters = parameters;
-  if (v.String("train.init") == "explicit") {
-    const double tokens = static_cast<double>(v.Int("data.tokens"));
-    const double held_out = std::min(10'000.0, 0.1 * tokens);
-    const double searched = v.Double("solve.alpha") > 0 ? 1 : 4;
-    cost.solve_flops = 10 * searched * held_out * 2 * lag_sum * vocab + 4 * tokens * top.products;
-    cost.flops += cost.solve_flops;
-    cost.seconds +=
-        layers * (0.2e-6 * tokens * lag_sum + searched * held_out * lag_sum * vocab * 0.6e-9 +
-                  4 * tokens * top.products / 20e9);
-  }
+  const bool are_codes_dense = v.String("model.features") == "noisy";
+  const Terms terms = {.sparse = are_codes_dense ? 0 : keys.nonzeros * keys.x,
+                       .by_token = keys.bits * (keys.c + (are_codes_dense ? keys.x : 0)),
+                       .by_position = keys.bits * keys.r + keys.width * keys.o};
+  CostEstimate cost = Passes(v, trained, terms, vocab, EvaluatedTokens(v));
+  cost.parameters = trained + (keys.c > 0 ? vocab * keys.bits : 0);
+  cost.seconds += kFixedSeconds;
+  if (v.String("train.init") == "explicit") AddSolve(v, keys, layers, &cost);
   return cost;
 }
 
@@ -107,8 +146,10 @@ CostEstimate SoftmaxCost(const ResolvedVariant& v) {
   const bool is_explicit = v.String("train.init") == "explicit";
   if (!v.Has("model.context")) {
     const double images = static_cast<double>(v.Int("data.examples"));
-    CostEstimate cost = Passes(v, 0, kImagePixels, kImageClasses, kImagesEvaluated + images);
-    cost.parameters = (kImagePixels + 1) * kImageClasses;
+    const double parameters = (kImagePixels + 1) * kImageClasses;
+    CostEstimate cost = Passes(v, parameters, {.by_position = kImagePixels}, kImageClasses,
+                               kImagesEvaluated + images);
+    cost.parameters = parameters;
     cost.solve_flops = is_explicit ? 2 * images * kImagePixels : 0;
     cost.flops += cost.solve_flops;
     cost.seconds += 0.1;
@@ -116,7 +157,9 @@ CostEstimate SoftmaxCost(const ResolvedVariant& v) {
   }
   const double vocab = Vocabulary(v), lags = static_cast<double>(v.Int("model.context"));
   const double tokens = static_cast<double>(v.Int("data.tokens"));
-  CostEstimate cost = Passes(v, lags, 0, vocab, EvaluatedTokens(v));
+  // A step moves the rows that were ever used: about a third of all.
+  CostEstimate cost =
+      Passes(v, 0.3 * lags * vocab * vocab, {.sparse = lags}, vocab, EvaluatedTokens(v));
   const bool stays_sparse = is_explicit && Steps(v) == 0;
   // Distinct pairs of tokens grow like the root of the text.
   cost.parameters = stays_sparse ? lags * std::min(vocab * vocab, 300 * std::sqrt(tokens)) + vocab
@@ -138,7 +181,7 @@ CostEstimate KneserNeyCost(const ResolvedVariant& v) {
   cost.solve_flops = order * 4 * tokens;
   cost.target_flops = order * 4;
   cost.flops = cost.solve_flops + cost.target_flops * EvaluatedTokens(v);
-  cost.seconds = 0.4e-6 * order * (tokens + EvaluatedTokens(v));
+  cost.seconds = 0.12e-6 * order * (tokens + EvaluatedTokens(v));
   return cost;
 }
 

@@ -7,6 +7,8 @@
 // $SAFFRON_DATA, statistics are cached in $SAFFRON_CACHE; SAFFRON_CACHE=- keeps them in memory
 // alone. Repeats after the first find warm statistics.
 
+#include <sys/resource.h>
+
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -56,6 +58,16 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
+// Of this process so far. Unlike elapsed time it says little of what else the machine is doing.
+double CpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 struct Arguments {
   uint64_t seed = 17;
   int repeat = 1;
@@ -103,9 +115,11 @@ int Run(int argc, char** argv) {
               estimate.parameters, estimate.flops, estimate.seconds);
   for (int run = 0; run < arguments.repeat; ++run) {
     CurvePrinter sink(arguments.curve && run == 0);
+    const double cpu_before = CpuSeconds();
     const auto result = RunTrial(*variant, arguments.seed, fingerprint,
                                  {.data = &data, .statistics = &statistics, .stop = nullptr}, sink);
     if (!result.ok()) return Fail(result.status());
+    std::printf("%-28s %.3f s\n", "processor time", CpuSeconds() - cpu_before);
     if (result->outcome == TrainOutcome::kDiverged) {
       std::printf("diverged: %s\n", result->message.c_str());
     }
