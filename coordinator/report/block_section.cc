@@ -103,8 +103,7 @@ void PrintFailures(const SectionContext& context) {
     const std::string why = failure.failure_class.empty() || failure.failure_class == "error"
                                 ? failure.message
                                 : absl::StrCat(failure.failure_class, ": ", failure.message);
-    const std::string flags =
-        failure.example ? absl::StrCat("explain ", failure.example) : "";
+    const std::string flags = failure.example ? absl::StrCat("explain ", failure.example) : "";
     table.AddRow({absl::StrCat(failure.trials), failure.state, why, flags});
   }
   table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},

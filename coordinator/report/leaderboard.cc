@@ -31,10 +31,22 @@ std::vector<Entry> Entries(const SectionContext& context) {
   return entries;
 }
 
-std::vector<const StudyVariant*> Ranked(const SectionContext& context) {
+// Those of `indices` that are of `type`.
+std::vector<const StudyVariant*> OfType(const SectionContext& context,
+                                        const std::vector<int>& indices, const std::string& type) {
   std::vector<const StudyVariant*> variants;
-  for (const int i : context.ranked) variants.push_back(&context.variant(i));
+  for (const int i : indices) {
+    if (TypeOf(context.variant(i)) == type) variants.push_back(&context.variant(i));
+  }
   return variants;
+}
+
+// "reference kneser_ney: discounts=single order=3".
+std::string DescribeReference(const SectionContext& context, const StudyVariant& variant) {
+  const std::string type = TypeOf(variant);
+  const std::string what =
+      DescribeParams(variant.params, VaryingKeys(OfType(context, context.ranked, type)));
+  return absl::StrCat("reference ", type, what.empty() ? "" : ": ", what);
 }
 
 }  // namespace
@@ -56,16 +68,19 @@ void PrintLeaderboard(const SectionContext& context) {
   columns.push_back({"what", TextTable::Align::kLeft, /*elastic=*/true});
 
   const std::vector<Entry> entries = Entries(context);
-  std::vector<const StudyVariant*> top;
+  std::vector<int> top_ten;
   for (const Entry& entry : entries) {
-    if (entry.rank <= kTop) top.push_back(&context.variant(entry.variant));
+    if (entry.rank <= kTop) top_ten.push_back(entry.variant);
   }
-  const std::vector<std::string> differing = VaryingKeys(Ranked(context));
-  std::vector<std::string> shared, own = VaryingKeys(top);
-  std::erase(own, "model.type");
+  // What tells the leaders apart goes into their rows, what they share below the table.
+  const std::string main_type = MainType(study);
+  const auto leaders = OfType(context, top_ten, main_type);
+  const std::vector<std::string> differing =
+      VaryingKeys(OfType(context, context.ranked, main_type));
+  const std::vector<std::string> own = VaryingKeys(leaders);
+  std::vector<std::string> shared;
   std::set_difference(differing.begin(), differing.end(), own.begin(), own.end(),
                       std::back_inserter(shared));
-  const std::string main_type = MainType(study);
 
   TextTable table(std::move(columns));
   for (const Entry& entry : entries) {
@@ -79,22 +94,19 @@ void PrintLeaderboard(const SectionContext& context) {
                                                   : "");
     row.push_back(variant.Has("time/total_s") ? FormatSeconds(variant.Mean("time/total_s")) : "");
     row.push_back(absl::StrCat(variant.trial));
-    if (TypeOf(variant) == main_type) {
-      row.push_back(DescribeParams(variant.params, own));
-    } else {
-      std::vector<std::string> keys = differing;
-      std::erase(keys, "model.type");
-      row.push_back(
-          absl::StrCat("reference ", TypeOf(variant), ": ", DescribeParams(variant.params, keys)));
-    }
+    row.push_back(TypeOf(variant) == main_type ? DescribeParams(variant.params, own)
+                                               : DescribeReference(context, variant));
     table.AddRow(std::move(row), /*bold=*/entry.rank == 1);
   }
   table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
               context.out);
 
-  if (!shared.empty() && !top.empty()) {
-    const std::string same = DescribeParams(top.front()->params, shared);
-    if (!same.empty()) context.Say(absl::StrCat("The first ", top.size(), " share ", same, "."));
+  if (leaders.size() > 1) {
+    const std::string same = DescribeParams(leaders.front()->params, shared);
+    if (!same.empty()) {
+      context.Say(absl::StrCat("The ", main_type, " models among the first ", top_ten.size(),
+                               " share ", same, "."));
+    }
   }
   if (two) {
     context.Say(absl::StrCat("Ranked by ", study.metric, "; ", study.shown,

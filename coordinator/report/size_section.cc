@@ -93,6 +93,15 @@ void PrintFront(const SectionContext& context, const std::vector<int>& candidate
               context.out);
 }
 
+// Where a logarithmic axis should end so that a few bad models do not squeeze the others: three
+// interquartile ranges above the third quartile.
+double OutlierFence(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const double low = std::log(values[values.size() / 4]);
+  const double high = std::log(values[values.size() * 3 / 4]);
+  return std::exp(high + 3 * (high - low));
+}
+
 void PrintPlot(const SectionContext& context, const std::vector<int>& candidates, int largest,
                const std::vector<int>& front) {
   const Study& study = context.study;
@@ -104,7 +113,7 @@ void PrintPlot(const SectionContext& context, const std::vector<int>& candidates
     if (!(points.back().y > 0)) return;  // no logarithm
     values.push_back(points.back().y);
   }
-  std::sort(values.begin(), values.end());
+  const double y_max = study.minimize ? OutlierFence(std::move(values)) : 0;
   for (const int i : front) points[i].mark = 'o';
   // Marks are drawn in order: the two that the answer names come last.
   const auto named = [&](int variant, char mark) {
@@ -121,7 +130,7 @@ void PrintPlot(const SectionContext& context, const std::vector<int>& candidates
        .indent = 2,
        .x_title = "parameters",
        .y_title = absl::StrCat(study.shown, " (B best, L largest, o no smaller is better)"),
-       .y_max = study.minimize ? values[values.size() * 19 / 20] : 0},
+       .y_max = y_max},
       context.out);
 }
 

@@ -72,7 +72,7 @@ void PrintCatchUps(const SectionContext& context) {
   for (const CatchUp& catch_up : found) {
     const StudyVariant& solved = context.variant(catch_up.explicit_variant);
     const std::string what = DescribeParams(solved.params, keys);
-    std::vector<std::string> row = {what.empty() ? study.name : what, context.Shown(solved),
+    std::vector<std::string> row = {what.empty() ? TypeOf(solved) : what, context.Shown(solved),
                                     seconds(solved)};
     if (catch_up.random_variant >= 0) {
       const StudyVariant& random = context.variant(catch_up.random_variant);

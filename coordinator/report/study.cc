@@ -227,15 +227,16 @@ absl::StatusOr<Study> LoadStudy(ReadSource& source, const std::string& roadmap) 
 std::string EvaluationData(const Params& params) {
   static constexpr absl::string_view kKeys[] = {"data.corpus", "data.tokenizer", "data.vocab",
                                                 "data.eval_tokens"};
-  std::string text;
+  std::vector<std::string> parts;
   for (const absl::string_view key : kKeys) {
     const auto found = params.find(std::string(key));
     if (found == params.end()) continue;
-    if (!text.empty()) text += ' ';
-    if (found->second.index() != 3) absl::StrAppend(&text, key.substr(5), "=");
-    text += ShortValue(found->second);
+    const std::string value = ShortValue(found->second);
+    parts.push_back(std::holds_alternative<std::string>(found->second)
+                        ? value
+                        : absl::StrCat(key.substr(5), "=", value));
   }
-  return text;
+  return absl::StrJoin(parts, " ");
 }
 
 std::string_view ShortKey(std::string_view key) { return key.substr(key.rfind('.') + 1); }
@@ -259,17 +260,12 @@ std::string DescribeParams(const Params& params, const std::vector<std::string>&
 }
 
 std::vector<std::string> VaryingKeys(const std::vector<const StudyVariant*>& variants) {
-  std::map<std::string, std::pair<const ParamValue*, size_t>> seen;  // first value, holders
+  std::map<std::string, const ParamValue*> first;
   std::set<std::string> varying;
   for (const StudyVariant* variant : variants) {
     for (const auto& [key, value] : variant->params) {
-      const auto [entry, is_new] = seen.try_emplace(key, &value, 0);
-      ++entry->second.second;
-      if (*entry->second.first != value) varying.insert(key);
+      if (*first.try_emplace(key, &value).first->second != value) varying.insert(key);
     }
-  }
-  for (const auto& [key, first] : seen) {
-    if (first.second != variants.size()) varying.insert(key);
   }
   return {varying.begin(), varying.end()};
 }
