@@ -553,8 +553,8 @@ absl::Status Engine::NoteResult(const AttemptResult& result) {
       if (metric.key != view.info.metric || !std::isfinite(metric.value)) continue;
       const double sign = view.info.maximize ? -1 : 1;
       if (view.best && sign * view.best->value <= sign * metric.value) continue;
-      ASSIGN_OR_RETURN(std::string label, store_->LabelOf(want.roadmap, id));
-      view.best = RunStore::Best{id, metric.value, std::move(label)};
+      ASSIGN_OR_RETURN(std::optional<std::string> label, store_->ComparableLabel(want.roadmap, id));
+      if (label) view.best = RunStore::Best{id, metric.value, *std::move(label)};
     }
   }
   return absl::OkStatus();

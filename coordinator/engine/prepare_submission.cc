@@ -21,19 +21,23 @@ class Labeller {
  public:
   explicit Labeller(const Expansion& expansion) {
     if (expansion.has_baseline) baseline_ = &expansion.variants.front().variant.params();
-    // Without a baseline: what not all variants have alike.
-    std::map<std::string, std::pair<std::string, size_t>>
-        seen;  // key -> first text, how many have it
+    // A key sets variants apart when two of them that have it differ in it: the optimiser's
+    // settings, alike in every trained variant, say nothing that "steps" does not.
+    struct Seen {
+      std::string first;
+      bool differs = false;
+    };
+    std::map<std::string, Seen> seen;
     for (const ExpandedVariant& v : expansion.variants) {
       for (const auto& [key, value] : v.variant.params()) {
         const std::string text = ParamValueText(value);
-        auto [it, is_new] = seen.try_emplace(key, text, 0);
-        if (it->second.first == text) ++it->second.second;
+        Seen& s = seen.try_emplace(key, Seen{text}).first->second;
+        s.differs |= s.first != text;
       }
     }
     std::map<std::string, int> last_names;
-    for (const auto& [key, first] : seen) {
-      if (first.second == expansion.variants.size()) continue;
+    for (const auto& [key, s] : seen) {
+      if (!s.differs) continue;
       varying_.insert(key);
       ++last_names[LastName(key)];
     }

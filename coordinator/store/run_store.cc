@@ -80,7 +80,10 @@ absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const Options& options,
       new RunStore(options, std::move(lock), std::move(*db), std::move(coordinator_id)));
 }
 
-absl::Status RunStore::Begin() { return db_.Execute("BEGIN IMMEDIATE"); }
+absl::Status RunStore::Begin() {
+  db_.RewindAll();
+  return db_.Execute("BEGIN IMMEDIATE");
+}
 absl::Status RunStore::Commit() { return db_.Execute("COMMIT"); }
 void RunStore::Rollback() {
   // Some errors have rolled back already.
@@ -245,15 +248,27 @@ absl::StatusOr<std::vector<RoadmapInfo>> RunStore::LoadRoadmaps() {
   }
 }
 
+// A trial's row beside the roadmap's baseline, and only if both are measured on the same held-out
+// ids: perplexities over other vocabularies or texts do not compare.
+#define SAFFRON_COMPARABLE_TRIALS                                                             \
+  "roadmaps r JOIN roadmap_trials rt ON rt.roadmap = r.id AND rt.revision = r.revision "      \
+  "JOIN trials t ON t.id = rt.trial JOIN variants v ON v.id = t.variant "                     \
+  "JOIN roadmap_variants rv ON rv.roadmap = r.id AND rv.revision = r.revision "               \
+  "AND rv.variant = t.variant "                                                               \
+  "LEFT JOIN roadmap_variants rb ON rb.roadmap = r.id AND rb.revision = r.revision "          \
+  "AND rb.role = 'baseline' LEFT JOIN variants b ON b.id = rb.variant "                       \
+  "WHERE (b.id IS NULL OR (v.json ->> '$.\"data.corpus\"' IS b.json ->> '$.\"data.corpus\"' " \
+  "AND v.json ->> '$.\"data.tokenizer\"' IS b.json ->> '$.\"data.tokenizer\"' "               \
+  "AND v.json ->> '$.\"data.vocab\"' IS b.json ->> '$.\"data.vocab\"' "                       \
+  "AND v.json ->> '$.\"data.eval_tokens\"' IS b.json ->> '$.\"data.eval_tokens\"')) "
+
 absl::StatusOr<std::optional<RunStore::Best>> RunStore::FindBest(const RoadmapInfo& roadmap) {
-  static constexpr char kLeast[] =
-      "SELECT trial, value, label FROM v_results WHERE roadmap = ? AND metric = ? AND kind = 0 "
-      "AND state = 'succeeded' ORDER BY value, trial LIMIT 1";
-  static constexpr char kGreatest[] =
-      "SELECT trial, value, label FROM v_results WHERE roadmap = ? AND metric = ? AND kind = 0 "
-      "AND state = 'succeeded' ORDER BY value DESC, trial LIMIT 1";
-  ASSIGN_OR_RETURN(Statement * select, db_.Use(roadmap.maximize ? kGreatest : kLeast));
-  select->Start(roadmap.name, roadmap.metric);
+  static constexpr char kSql[] =
+      "SELECT t.id, m.value, rv.label FROM results m JOIN " SAFFRON_COMPARABLE_TRIALS
+      "AND m.trial = t.id AND m.key = ?2 AND m.kind = 0 AND t.state = 'succeeded' AND r.id = ?1 "
+      "ORDER BY m.value * ?3, t.id LIMIT 1";
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  select->Start(roadmap.id.value, roadmap.metric, roadmap.maximize ? -1.0 : 1.0);
   ASSIGN_OR_RETURN(const bool row, select->Next());
   if (!row) return std::nullopt;
   return Best{TrialId{select->Int(0)}, select->Double(1), std::string(select->Text(2))};
@@ -302,15 +317,15 @@ absl::StatusOr<RunStore::TrialRecord> RunStore::LoadTrialRecord(TrialId trial) {
   }
 }
 
-absl::StatusOr<std::string> RunStore::LabelOf(RoadmapId roadmap, TrialId trial) {
+absl::StatusOr<std::optional<std::string>> RunStore::ComparableLabel(RoadmapId roadmap,
+                                                                     TrialId trial) {
   static constexpr char kSql[] =
-      "SELECT rv.label FROM roadmaps r, trials t JOIN roadmap_variants rv "
-      "ON rv.roadmap = r.id AND rv.revision = r.revision AND rv.variant = t.variant "
-      "WHERE r.id = ? AND t.id = ?";
+      "SELECT rv.label FROM " SAFFRON_COMPARABLE_TRIALS "AND r.id = ? AND t.id = ?";
   ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
   select->Start(roadmap.value, trial.value);
   ASSIGN_OR_RETURN(const bool row, select->Next());
-  return row ? std::string(select->Text(0)) : std::string();
+  if (!row) return std::nullopt;
+  return std::string(select->Text(0));
 }
 
 absl::StatusOr<TrialOrder> RunStore::LoadOrder(TrialId trial, RoadmapId roadmap) {

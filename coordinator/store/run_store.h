@@ -92,8 +92,8 @@ class RunStore {
   // Workers that are expected to call: every one that did not leave.
   absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> LoadWorkers();
   absl::StatusOr<std::vector<RoadmapInfo>> LoadRoadmaps();
-  // The trial of the roadmap's current revision whose final value of its metric is finite and best;
-  // nullopt when there is none.
+  // The trial of the roadmap's current revision whose final value of its metric is finite and best
+  // among those that ComparableLabel names; nullopt when there is none.
   struct Best {
     TrialId trial;
     double value = 0;
@@ -102,7 +102,9 @@ class RunStore {
   absl::StatusOr<std::optional<Best>> FindBest(const RoadmapInfo& roadmap);
   // Message of the trial that failed last; empty when none did.
   absl::StatusOr<std::string> LastFailure(const RoadmapInfo& roadmap);
-  absl::StatusOr<std::string> LabelOf(RoadmapId roadmap, TrialId trial);
+  // The trial's label in the roadmap; nullopt when it is not measured on the held-out ids that the
+  // roadmap's baseline is measured on, so that it cannot be called better or worse.
+  absl::StatusOr<std::optional<std::string>> ComparableLabel(RoadmapId roadmap, TrialId trial);
   absl::StatusOr<TrialOrder> LoadOrder(TrialId trial, RoadmapId roadmap);
   struct AttemptRecord {
     int number = 0;

@@ -126,6 +126,13 @@ absl::StatusOr<Statement*> Database::Use(const char* sql) {
   return kept.get();
 }
 
+void Database::RewindAll() {
+  for (sqlite3_stmt* s = sqlite3_next_stmt(db_.get(), nullptr); s != nullptr;
+       s = sqlite3_next_stmt(db_.get(), s)) {
+    if (sqlite3_stmt_busy(s)) sqlite3_reset(s);
+  }
+}
+
 absl::Status Database::Execute(const std::string& sql) {
   const int code = sqlite3_exec(db_.get(), sql.c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return SqliteStatus(db_.get(), code, sql.substr(0, 100));

@@ -102,6 +102,9 @@ class Database {
   absl::StatusOr<Statement*> Use(const char* sql);
   // Any number of statements without parameters.
   absl::Status Execute(const std::string& sql);
+  // Rewinds every statement that was left on a row: one alone keeps its snapshot, and the
+  // write-ahead log grows for as long.
+  void RewindAll();
   int64_t LastInsertId() const { return sqlite3_last_insert_rowid(db_.get()); }
   int64_t Changes() const { return sqlite3_changes64(db_.get()); }
   sqlite3* get() const { return db_.get(); }

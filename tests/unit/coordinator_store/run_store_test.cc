@@ -393,6 +393,21 @@ TEST_F(ViewTest, TheBestTrialFollowsTheRoadmapsGoal) {
   EXPECT_FALSE(store->FindBest(roadmap)->has_value());
 }
 
+TEST_F(ViewTest, AVariantMeasuredOverAnotherVocabularyIsNeverCalledBest) {
+  const RoadmapInfo roadmap = store->LoadRoadmaps()->at(0);
+  ASSERT_EQ((*store->FindBest(roadmap))->trial.value, 4);
+  EXPECT_TRUE(store->ComparableLabel(roadmap.id, TrialId{4})->has_value());
+  auto db = Database::Open(path, Database::Mode::kReadWriteCreate);
+  auto update = db->Prepare(
+      "UPDATE variants SET json = json_set(json, '$.\"data.vocab\"', 16) "
+      "WHERE id = (SELECT variant FROM trials WHERE id = 4)");
+  ASSERT_TRUE(update->Next().ok());
+  ASSERT_TRUE(store->Begin().ok());  // leaves the snapshot that the first reading kept
+  EXPECT_EQ((*store->FindBest(roadmap))->trial.value, 1);
+  EXPECT_FALSE(store->ComparableLabel(roadmap.id, TrialId{4})->has_value());
+  store->Rollback();
+}
+
 // ---- Other people's SQL
 // --------------------------------------------------------------------------
 
