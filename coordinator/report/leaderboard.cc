@@ -41,11 +41,16 @@ std::vector<const StudyVariant*> OfType(const SectionContext& context,
   return variants;
 }
 
-// "reference kneser_ney: discounts=single order=3".
+// "reference kneser_ney: discounts=single order=3": what the model is, and what else varies.
 std::string DescribeReference(const SectionContext& context, const StudyVariant& variant) {
   const std::string type = TypeOf(variant);
-  const std::string what =
-      DescribeParams(variant.params, VaryingKeys(OfType(context, context.ranked, type)));
+  const auto varying = VaryingKeys(OfType(context, context.ranked, type));
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : variant.params) {
+    const bool varies = std::find(varying.begin(), varying.end(), key) != varying.end();
+    if (key != "model.type" && (varies || absl::StartsWith(key, "model."))) keys.push_back(key);
+  }
+  const std::string what = DescribeParams(variant.params, keys);
   return absl::StrCat("reference ", type, what.empty() ? "" : ": ", what);
 }
 

@@ -22,7 +22,7 @@ std::string NotFinite(double value) {
 std::string FormatNumber(double value) {
   if (!std::isfinite(value)) return NotFinite(value);
   const double size = std::abs(value);
-  if (size < 1e6 && value == std::round(value)) return absl::StrFormat("%.0f", value);
+  if (size < 1e9 && value == std::round(value)) return absl::StrFormat("%.0f", value);
   if (size >= 1e6 || size < 1e-3) return absl::StrFormat("%.3g", value);
   if (size >= 1000) return absl::StrFormat("%.0f", value);
   if (size >= 100) return absl::StrFormat("%.1f", value);
@@ -72,8 +72,11 @@ std::string Plural(int64_t n, const std::string& what) {
 }
 
 std::string FormatCell(const Cell& cell) {
-  if (const double* number = std::get_if<double>(&cell)) return FormatNumber(*number);
-  return ExactCell(cell);
+  // What is short as it stands was chosen, not measured: 0.003, not 0.0030.
+  constexpr size_t kShort = 5;
+  const std::string exact = ExactCell(cell);
+  const double* number = std::get_if<double>(&cell);
+  return number == nullptr || exact.size() <= kShort ? exact : FormatNumber(*number);
 }
 
 std::string ExactCell(const Cell& cell) {

@@ -8,8 +8,8 @@
 
 namespace saffron {
 
-// Four significant digits, more only to keep whole numbers below a million whole: 103.9, 0.9143,
-// 12.40, 331.5, 65536, 1.31e+07, 2.1e-05. "nan", "inf", "-inf".
+// Four significant digits, more only to keep whole numbers below 10^9 whole: 103.9, 0.9143,
+// 12.40, 331.5, 1310720, 4.71e+11, 2.1e-05. "nan", "inf", "-inf".
 std::string FormatNumber(double value);
 
 // Counts of parameters, tokens, operations: 812, 65.5k, 1.31M, 4.7G, 1.2T.
@@ -27,7 +27,8 @@ std::string FormatProbability(double p);
 // "1 trial", "12 trials".
 std::string Plural(int64_t n, const std::string& what);
 
-// A cell as a person reads it in a table: numbers as FormatNumber, integers in full, NULL as "".
+// A cell as a person reads it in a table: numbers as FormatNumber or in full if that is short,
+// integers in full, NULL as "".
 std::string FormatCell(const Cell& cell);
 
 // A cell in full, for CSV and scripts: doubles as the shortest text that reads back equal, NULL as

@@ -41,9 +41,16 @@ TEST(NumberFormatTest, KeepsFourDigitsAndWholeNumbersWhole) {
   EXPECT_EQ(FormatNumber(103.94), "103.9");
   EXPECT_EQ(FormatNumber(0.91428), "0.9143");
   EXPECT_EQ(FormatNumber(65536), "65536");
-  EXPECT_EQ(FormatNumber(1310720), "1.31e+06");
+  EXPECT_EQ(FormatNumber(1310720), "1310720");
+  EXPECT_EQ(FormatNumber(4.7104e11), "4.71e+11");
   EXPECT_EQ(FormatNumber(0.00002), "2e-05");
   EXPECT_EQ(FormatNumber(-1.0 / 0.0), "-inf");
+}
+
+TEST(NumberFormatTest, ChosenNumbersStayAsChosen) {
+  EXPECT_EQ(FormatCell(0.003), "0.003");
+  EXPECT_EQ(FormatCell(1e-08), "1e-08");
+  EXPECT_EQ(FormatCell(0.30000000000000004), "0.3000");
 }
 
 TEST(NumberFormatTest, CountsChangeUnitBeforeTheyReadAThousand) {
