@@ -122,6 +122,8 @@ struct Describe {
 LineIndex::LineIndex(std::string_view text) : text_(text), starts_{0} {
   for (size_t at = 0; at < text.size(); ++at) {
     if (text[at] == '\n') starts_.push_back(at + 1);
+    // 10xxxxxx
+    if ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) continued_.push_back(at);
   }
 }
 
@@ -138,12 +140,11 @@ std::string_view LineIndex::From(int line, int column) const {
 }
 
 Place LineIndex::PlaceOfBytes(int line, int column) const {
-  const std::string_view before = Line(line).substr(0, std::max(column, 0));
-  // Bytes 10xxxxxx continue a character.
-  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; };
-  return {.line = line + 1,
-          .column = 1 + std::max(column, 0) -
-                    static_cast<int>(std::count_if(before.begin(), before.end(), continues))};
+  column = std::max(column, 0);
+  if (line < 0 || line >= static_cast<int>(starts_.size())) return {line + 1, column + 1};
+  const auto first = std::lower_bound(continued_.begin(), continued_.end(), starts_[line]);
+  const auto last = std::lower_bound(first, continued_.end(), starts_[line] + column);
+  return {.line = line + 1, .column = 1 + column - static_cast<int>(last - first)};
 }
 
 Place LineIndex::PlaceOfOffset(size_t offset) const {

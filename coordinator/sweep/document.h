@@ -70,7 +70,8 @@ class LineIndex {
 
  private:
   std::string_view text_;
-  std::vector<size_t> starts_;
+  std::vector<size_t> starts_;     // of lines
+  std::vector<size_t> continued_;  // offsets of bytes that continue a character
 };
 
 // What a plain scalar stands for (YAML 1.2's core schema, decimal only), or how to write what was

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "core/data/utf8.h"
 
 namespace saffron {
 namespace {
@@ -30,6 +31,8 @@ std::string Problems::Location(Place place) const {
 void Problems::Add(Place place, std::string_view key, std::string_view what) {
   std::string text =
       absl::StrCat(Location(place), ": ", Absl(key), key.empty() ? "" : ": ", Absl(what));
+  // Parsers quote single bytes of what they do not understand.
+  while (const auto bad = FirstInvalidUtf8(text)) text[*bad] = '?';
   if (FollowsFromEarlier(key)) return;
   for (const Problem& problem : problems_) {
     if (problem.text == text) return;

@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/sweep/document.h"
-#include "core/data/utf8.h"
 #include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/yaml.h"
 
@@ -246,10 +245,7 @@ std::string WhatIsWrong(const std::string& message) {
       {"unknown token", "want quotes around a text that begins with this character"},
   };
   const auto known = kKnown.find(message);
-  if (known != kKnown.end()) return known->second;
-  // It may quote half a character.
-  return absl::StrCat("want YAML, got: ",
-                      message.substr(0, FirstInvalidUtf8(message).value_or(message.size())));
+  return known != kKnown.end() ? known->second : absl::StrCat("want YAML, got: ", message);
 }
 
 }  // namespace
