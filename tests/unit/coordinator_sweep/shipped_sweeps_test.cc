@@ -1,11 +1,12 @@
-// The sweeps that come along say what their comments and the README say of them.
+// The sweeps that come along, and the one that the README shows, do what they say.
 
+#include <algorithm>
 #include <filesystem>
-#include <set>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "coordinator/sweep/expand.h"
 #include "coordinator/sweep/sweep_reader.h"
 #include "gmock/gmock.h"
@@ -14,66 +15,76 @@
 namespace saffron {
 namespace {
 
-Expansion ExpandFile(const std::string& name, const std::vector<std::string>& set = {}) {
-  const auto spec = ReadSweepFile(absl::StrCat(SAFFRON_SOURCE_DIR, "/sweeps/", name), {.set = set});
+using ::testing::IsEmpty;
+
+const std::filesystem::path kRoot = SAFFRON_SOURCE_DIR;
+
+std::string Contents(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+std::vector<std::string> Sweeps() {
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(kRoot / "sweeps")) {
+    if (entry.path().extension() == ".yaml") paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+Expansion MustExpand(const absl::StatusOr<v1::SweepSpec>& spec) {
   EXPECT_TRUE(spec.ok()) << spec.status();
   if (!spec.ok()) return {};
-  EXPECT_NE(spec->question(), "") << name;
-  auto expansion = Expand(*spec, {.corpora = std::vector<std::string>{"mnist", "sotu"}});
+  absl::StatusOr<Expansion> expansion =
+      Expand(*spec, {.corpora = std::vector<std::string>{"sotu", "mnist"}});
   EXPECT_TRUE(expansion.ok()) << expansion.status();
-  return expansion.ok() ? *std::move(expansion) : Expansion{};
+  return expansion.ok() ? *std::move(expansion) : Expansion();
 }
 
-TEST(ShippedSweepsTest, EachExpandsWithoutASuspicion) {
-  int files = 0;
-  for (const auto& file : std::filesystem::directory_iterator(SAFFRON_SOURCE_DIR "/sweeps")) {
-    if (file.path().extension() != ".yaml") continue;
-    ++files;
-    const Expansion expansion = ExpandFile(file.path().filename());
-    EXPECT_FALSE(expansion.variants.empty()) << file.path();
-    EXPECT_THAT(expansion.notes, testing::IsEmpty()) << file.path();
-    EXPECT_EQ(expansion.metric.substr(0, 6), "valid/") << file.path();
-  }
-  EXPECT_GE(files, 5);
-}
-
-TEST(ShippedSweepsTest, TheRoadmapHasTwoHundredAndFiftyDistinctVariants) {
-  const Expansion expansion = ExpandFile("saffu_roadmap.yaml");
-  std::set<std::string> digests;
-  for (const ExpandedVariant& variant : expansion.variants) digests.insert(variant.digest);
-  EXPECT_EQ(digests.size(), expansion.variants.size());
-  EXPECT_GE(digests.size(), 250);
-}
-
-TEST(ShippedSweepsTest, TheRoadmapKeepsItsShapeAtATenthOfTheData) {
-  const Expansion whole = ExpandFile("saffu_roadmap.yaml");
-  const Expansion tenth = ExpandFile("saffu_roadmap.yaml", {"tokens=100000"});
-  ASSERT_EQ(tenth.variants.size(), whole.variants.size());
-  for (size_t i = 0; i < whole.variants.size(); ++i) {
-    const ResolvedVariant &large = whole.variants[i].variant, &small = tenth.variants[i].variant;
-    EXPECT_EQ(small.Int("data.tokens") * 10, large.Int("data.tokens"));
-    if (large.Has("train.steps")) {
-      EXPECT_NEAR(small.Int("train.steps") * 10, large.Int("train.steps"), 5);
-    }
+TEST(ShippedSweepsTest, EachExpandsAndNothingInItIsWithoutEffect) {
+  EXPECT_GE(Sweeps().size(), 5u);
+  for (const std::string& path : Sweeps()) {
+    SCOPED_TRACE(path);
+    const Expansion expansion = MustExpand(ReadSweepFile(path));
+    EXPECT_GT(expansion.variants.size(), 1u);
+    EXPECT_THAT(expansion.notes, IsEmpty());
   }
 }
 
-// Every architecture of the comparison is there with both starts, at equal steps.
-TEST(ShippedSweepsTest, ExplicitAgainstRandomGivesBothStartsTheSameGrid) {
-  std::multiset<std::string> explicit_side, random_side;
-  for (const ExpandedVariant& variant : ExpandFile("explicit_vs_random.yaml").variants) {
-    if (variant.variant.Int("train.steps") == 0) continue;
-    std::string rest;
-    for (const auto& [key, value] : variant.variant.params()) {
-      if (key != "train.init" && key.substr(0, 6) != "solve.") {
-        absl::StrAppend(&rest, key, "=", ParamValueText(value), "\n");
-      }
-    }
-    const bool is_explicit = variant.variant.String("train.init") == "explicit";
-    (is_explicit ? explicit_side : random_side).insert(rest);
+TEST(ShippedSweepsTest, EachOpensWithTheQuestionItAnswers) {
+  for (const std::string& path : Sweeps()) {
+    SCOPED_TRACE(path);
+    const std::string text = Contents(path);
+    EXPECT_EQ(text.front(), '#');
+    EXPECT_NE(text.substr(0, text.find("version:")).find('?'), std::string::npos);
+    EXPECT_FALSE(ReadSweepFile(path)->question().empty());
   }
-  EXPECT_FALSE(explicit_side.empty());
-  EXPECT_EQ(explicit_side, random_side);
+}
+
+TEST(ShippedSweepsTest, TheRoadmapHasAtLeast250DistinctVariantsAtEveryScale) {
+  for (const char* tokens : {"tokens=1000000", "tokens=100000"}) {
+    SCOPED_TRACE(tokens);
+    const Expansion expansion =
+        MustExpand(ReadSweepFile(kRoot / "sweeps/saffu_roadmap.yaml", {.set = {tokens}}));
+    EXPECT_GE(expansion.variants.size(), 250u);
+    EXPECT_THAT(expansion.notes, IsEmpty());
+  }
+}
+
+TEST(ShippedSweepsTest, TheSweepOfTheReadmeIsAsItSays) {
+  const std::string readme = Contents(kRoot / "README.md");
+  int shown = 0;
+  for (size_t begin = readme.find("```yaml\n"); begin != std::string::npos;
+       begin = readme.find("```yaml\n", begin + 1)) {
+    const size_t from = begin + 8;
+    const std::string text = readme.substr(from, readme.find("```", from) - from);
+    if (text.find("version: 1") == std::string::npos) continue;
+    ++shown;
+    SCOPED_TRACE(text);
+    EXPECT_THAT(MustExpand(ReadSweepText(text, SweepFormat::kYaml, "README.md")).notes, IsEmpty());
+  }
+  EXPECT_GE(shown, 1);
 }
 
 }  // namespace
