@@ -18,7 +18,7 @@ constexpr int64_t kBlock = 256;
 // Rows of a table are a little further apart, lest all of them fall on the same cache sets.
 constexpr int64_t kGap = 16;
 // Tables are kept for all columns within this much memory a loss.
-constexpr int64_t kKeptBytesMax = int64_t{128} << 20;
+constexpr int64_t kKeptBytesMax = int64_t{64} << 20;
 constexpr std::array<float, kBlock> kZeros{};
 
 int64_t Pairs(int keys) { return int64_t{keys} * (keys + 1) / 2; }

@@ -61,6 +61,20 @@ std::vector<double> OutputPrior(const std::vector<int64_t>& token_counts,
   return by_output;
 }
 
+std::vector<double> MassShares(const Matrix<double>& f, double count) {
+  std::vector<double> share(f.cols());
+  double mass = 0;
+  for (int64_t j = 0; j < f.rows(); ++j) {
+    for (int64_t i = 0; i < f.cols(); ++i) {
+      share[i] += f(j, i);
+      mass += f(j, i);
+    }
+  }
+  const double half = mass / count / 2;
+  for (double& s : share) s = (s + half) / (mass + half * static_cast<double>(f.cols()));
+  return share;
+}
+
 void PointwiseEvidence(const Matrix<double>& f, const std::vector<double>& p, double alpha,
                        double kappa, Eigen::Ref<Matrix<float>> r) {
   const int64_t outputs = f.cols();

@@ -34,6 +34,10 @@ Matrix<double> CountsByOutput(const KeyCounts& counts, const SparseRows* targets
 std::vector<double> OutputPrior(const std::vector<int64_t>& token_counts,
                                 const SparseRows* targets);
 
+// s_i = (sum_j F_ji + m / 2) / sum with m = mass / count, the mean mass of a target: the prior's
+// counterpart for keys whose norm varies, as softmax_regression.h explains.
+std::vector<double> MassShares(const Matrix<double>& f, double count);
+
 // R(j, i) = log((F_ji + alpha p_i) / ((F_j. + alpha) p_i)) m / (m + kappa), m = max(F_ji, F_j.
 // p_i): the evidence of feature j for output i beyond the prior, shrunk where it rests on few
 // counts. F[dim, N] >= 0, alpha > 0, p > 0; `r` is [dim, stride], stride >= N, columns beyond N

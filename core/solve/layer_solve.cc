@@ -84,12 +84,18 @@ class LayerSolver {
     ASSIGN_OR_RETURN(const CountTable lag1,
                      LagCounts(problem_.data, 1, Part::kCounted, problem_.cache));
     token_counts_ = lag1.ColumnSums(problem_.data.vocab);
-    p_ = OutputPrior(token_counts_, problem_.soft);
+    SetPrior();
     ASSIGN_OR_RETURN(std::vector<KeyCounts> counts,
                      CountKeys(problem_, rule_, Part::kCounted, &window_));
     f_ = ByOutput(std::move(counts));
     clock_.Lap("count");
     return absl::OkStatus();
+  }
+
+  void SetPrior() {
+    p_ = OutputPrior(token_counts_, problem_.soft);
+    targets_counted_ = 0;
+    for (int64_t n : token_counts_) targets_counted_ += static_cast<double>(n);
   }
 
   std::vector<Matrix<double>> ByOutput(std::vector<KeyCounts> counts) const {
@@ -118,7 +124,9 @@ class LayerSolver {
 
   Matrix<float> EvidenceOf(const Matrix<double>& f, double alpha) const {
     Matrix<float> r(f.rows(), PaddedColumns(problem_.shape.outputs));
-    PointwiseEvidence(f, p_, alpha, problem_.spec.kappa, r);
+    const bool by_mass = !problem_.features.constant_norm();
+    PointwiseEvidence(f, by_mass ? MassShares(f, targets_counted_) : p_, alpha, problem_.spec.kappa,
+                      r);
     return r;
   }
 
@@ -331,7 +339,7 @@ class LayerSolver {
                      LagCounts(problem_.data, 1, Part::kHeld, problem_.cache));
     const std::vector<int64_t> held = lag1.ColumnSums(problem_.data.vocab);
     for (size_t i = 0; i < held.size(); ++i) token_counts_[i] += held[i];
-    p_ = OutputPrior(token_counts_, problem_.soft);
+    SetPrior();
     std::vector<Matrix<double>> f;
     if (solution_.recounted) {
       GroupedTargets targets = Targets(Part::kHeld);
@@ -374,8 +382,9 @@ class LayerSolver {
   const HoldoutRule rule_;
   KeyWindow window_;
   std::vector<int64_t> token_counts_;  // [V]
-  std::vector<double> p_;              // [N]
-  std::vector<Matrix<double>> f_;      // [NK] of [dim_k, N]
+  double targets_counted_ = 0;
+  std::vector<double> p_;          // [N]
+  std::vector<Matrix<double>> f_;  // [NK] of [dim_k, N]
   std::unique_ptr<HoldoutLoss> few_, some_, all_;
   Candidate chosen_;
   std::vector<double> shares_;  // [NK] static A_k
