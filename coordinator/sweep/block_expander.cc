@@ -29,8 +29,12 @@ int64_t Times(int64_t a, int64_t b) {
 }  // namespace
 
 BlockExpander::BlockExpander(const SweepPlan& plan, const PlannedBlock& block,
-                             uint64_t sampling_seed, Problems& problems)
-    : plan_(plan), block_(block), sampling_seed_(sampling_seed), problems_(problems) {
+                             uint64_t sampling_seed, ExpansionBudget& budget, Problems& problems)
+    : plan_(plan),
+      block_(block),
+      sampling_seed_(sampling_seed),
+      budget_(budget),
+      problems_(problems) {
   for (const PlannedSetting& setting : plan.baseline) {
     Cell& cell = cells_[AddCell(*setting.key)];
     cell.baseline = *cell.now = setting.value;
@@ -86,11 +90,20 @@ void BlockExpander::Fail(const PlannedExpression& expression, const absl::Status
 }
 
 bool BlockExpander::Spend(const BoundExpression& expression) {
-  work_ += expression.planned->expression.cost();
-  if (work_ <= kExpressionWorkMax) return true;
+  budget_.operations -= expression.planned->expression.cost();
+  if (budget_.operations >= 0) return true;
   problems_.Add(expression.planned->place, expression.planned->key,
-                absl::StrCat("want at most ", kExpressionWorkMax,
-                             " operations for all combinations of a block, got more: too costly"));
+                absl::StrCat("want at most ", ExpansionBudget::kOperations,
+                             " operations for all combinations of a sweep, got more: too costly"));
+  stopped_ = true;
+  return false;
+}
+
+bool BlockExpander::SpendVisit() {
+  if (--budget_.visits >= 0) return true;
+  problems_.Add(block_.place, Key(),
+                absl::StrCat("want a sweep that is expanded in at most ", ExpansionBudget::kVisits,
+                             " steps, got more: exclude leaves too little of its blocks"));
   stopped_ = true;
   return false;
 }
@@ -103,7 +116,7 @@ std::optional<bool> BlockExpander::Holds(BoundExpression& expression) {
   return std::nullopt;
 }
 
-int64_t BlockExpander::size_bound() const {
+int64_t BlockExpander::SizeBound() const {
   if (block_.random) return block_.count;
   int64_t size = 1;
   for (const Axis& axis : axes_) size = Times(size, axis.size);
@@ -118,26 +131,27 @@ std::string BlockExpander::SizesText() const {
   return absl::StrJoin(sizes, " x ");
 }
 
-bool BlockExpander::CheckSize() {
-  if (size_bound() <= kCombinationsMax) return true;
+std::optional<int64_t> BlockExpander::CheckedSize() {
+  int64_t size = SizeBound();
+  if (size <= kCombinationsMax) return size;
   const bool conditional =
       std::any_of(axes_.begin(), axes_.end(), [](const Axis& axis) { return !axis.when.empty(); });
-  int64_t size = size_bound();
   if (conditional) {
     // Axes that exist side by side do not multiply; only walking over them tells. It ends soon
     // after the limit.
     size = 0;
-    Nested(0, [&size] { return ++size <= kCombinationsMax; });
+    Nested(0, [this, &size] { return SpendVisit() && ++size <= kCombinationsMax; });
     const bool failed = stopped_ && size <= kCombinationsMax;
     stopped_ = false;
     for (Axis& axis : axes_) Leave(axis);
-    if (failed || size <= kCombinationsMax) return !failed;
+    if (failed) return std::nullopt;
+    if (size <= kCombinationsMax) return size;
   }
   problems_.Add(block_.place, Key(),
                 absl::StrCat("want at most ", kCombinationsMax, " combinations, got ",
                              conditional ? "more" : absl::StrCat(size), " (", SizesText(),
                              "); method: random draws some of them, count: N takes the first N"));
-  return false;
+  return std::nullopt;
 }
 
 void BlockExpander::Choose(Axis& axis, int64_t choice) {
@@ -232,7 +246,7 @@ std::optional<bool> BlockExpander::Excluded() {
 
 // Derives, excludes, visits. False when the walk is over.
 bool BlockExpander::AtCombination(const std::function<bool(const Combination&)>& visit) {
-  if (!Derive()) return false;
+  if (!SpendVisit() || !Derive()) return false;
   const std::optional<bool> excluded = Excluded();
   if (!excluded.has_value()) return false;
   for (Axis& axis : axes_) {
@@ -370,20 +384,25 @@ std::vector<std::string> BlockExpander::Notes() const {
   std::vector<std::string> notes;
   if (block_.random) return notes;
   for (const Axis& axis : axes_) {
+    const PlannedAxis& planned = *axis.planned;
     if (axis.reached == 0) {
-      notes.push_back(absl::StrCat(problems_.Location(axis.planned->place), ": ",
-                                   axis.planned->name, ": its `when` holds nowhere in block ",
-                                   block_.name));
+      notes.push_back(absl::StrCat(problems_.Location(planned.place), ": ", planned.name,
+                                   ": its `when` holds nowhere in block ", block_.name));
       continue;
     }
     if (excluded_ == 0 || block_.count > 0 || axis.cells.size() != 1) continue;
+    std::vector<std::string> unused;
     for (size_t choice = 0; choice < axis.used.size(); ++choice) {
-      const PlannedValue& value = axis.planned->values[choice];
-      if (axis.used[choice] || !value.value.has_value()) continue;
-      notes.push_back(absl::StrCat(problems_.Location(value.place), ": ", axis.planned->name, ": ",
-                                   ParamValueText(*value.value),
-                                   " is left in no combination of block ", block_.name));
+      if (!axis.used[choice]) unused.push_back(ParamValueText(*planned.values[choice].value));
     }
+    if (unused.empty()) continue;
+    constexpr size_t kShown = 5;
+    const size_t more = unused.size() - std::min(unused.size(), kShown);
+    unused.resize(unused.size() - more);
+    notes.push_back(absl::StrCat(problems_.Location(planned.place), ": ", planned.name,
+                                 ": exclude leaves no combination of block ", block_.name, " with ",
+                                 absl::StrJoin(unused, ", "),
+                                 more > 0 ? absl::StrCat(" and ", more, " more") : ""));
   }
   return notes;
 }

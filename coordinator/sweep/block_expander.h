@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,20 +21,23 @@ struct Combination {
   const std::string& groups;  // of an ablation, '+'-joined; else empty
 };
 
-// Operations of expressions that one block may cost: about a second.
-inline constexpr int64_t kExpressionWorkMax = 50'000'000;
+// What expanding a sweep may cost, over all of its blocks: seconds, whatever somebody submits.
+struct ExpansionBudget {
+  static constexpr int64_t kOperations = 50'000'000;
+  static constexpr int64_t kVisits = 3'000'000;
+  int64_t operations = kOperations;  // of expressions
+  int64_t visits = kVisits;          // to combinations, excluded and drawn-again ones included
+};
 
 class BlockExpander {
  public:
-  // The plan must outlive the expander.
+  // The plan and the rest must outlive the expander.
   BlockExpander(const SweepPlan& plan, const PlannedBlock& block, uint64_t sampling_seed,
-                Problems& problems);
+                ExpansionBudget& budget, Problems& problems);
 
-  // Whether the number of combinations is within kCombinationsMax; else a problem that names the
-  // axes and their sizes. Nothing is expanded for it.
-  bool CheckSize();
-  // Upper bound of the combinations; saturates.
-  int64_t size_bound() const;
+  // The number of combinations, an upper bound where axes have conditions; nothing, and a problem
+  // that names the axes and their sizes, when it is over kCombinationsMax. Expands nothing.
+  std::optional<int64_t> CheckedSize();
 
   // Calls `visit` for every combination in order, until it returns false or problems stop the walk.
   // Then excluded() holds, and a block or axis of which nothing is left has been added as a
@@ -82,7 +86,10 @@ class BlockExpander {
   int AddCell(const ParamSpec& key);
   BoundExpression BindNames(const PlannedExpression& expression);
   std::optional<bool> Holds(BoundExpression& expression);
+  // Takes an evaluation, or a visit, from the budget.
   bool Spend(const BoundExpression& expression);
+  bool SpendVisit();
+  int64_t SizeBound() const;  // saturates
   void Fail(const PlannedExpression& expression, const absl::Status& status);
 
   bool Exists(Axis& axis, bool* exists);
@@ -101,6 +108,7 @@ class BlockExpander {
   const SweepPlan& plan_;
   const PlannedBlock& block_;
   uint64_t sampling_seed_;
+  ExpansionBudget& budget_;
   Problems& problems_;
   std::map<std::string, ParamValue> given_;
   std::vector<Cell> cells_;
@@ -109,7 +117,7 @@ class BlockExpander {
   std::vector<Derived> derived_;
   std::vector<BoundExpression> exclude_;
   std::string groups_;
-  int64_t work_ = 0, excluded_ = 0, kept_ = 0;
+  int64_t excluded_ = 0, kept_ = 0;
   bool stopped_ = false;  // by `visit`, an error, or the block's count
 };
 

@@ -44,15 +44,7 @@ class Expander {
 
   absl::StatusOr<Expansion> Run() {
     ExpandBaseline();
-    // Sizes first: nothing is expanded when one block is too large.
-    int64_t size = 1;
-    for (const PlannedBlock& block : plan_.blocks) {
-      BlockExpander expander(plan_, block, spec_.sampling_seed(), problems_);
-      if (expander.CheckSize()) size += expander.size_bound();
-    }
-    size = std::min(size, spec_.limits().variants() + 1);
-    result_.variants.reserve(size);
-    index_.reserve(size);
+    CheckSizes();
     for (const PlannedBlock& block : plan_.blocks) {
       RETURN_IF_ERROR(problems_.ToStatus());
       ExpandBlock(block);
@@ -68,6 +60,24 @@ class Expander {
   }
 
  private:
+  // Before anything is expanded.
+  void CheckSizes() {
+    int64_t total = 0;
+    for (const PlannedBlock& block : plan_.blocks) {
+      BlockExpander expander(plan_, block, spec_.sampling_seed(), budget_, problems_);
+      sizes_.push_back(expander.CheckedSize().value_or(0));
+      total += sizes_.back();
+    }
+    if (total > kCombinationsMax) {
+      problems_.Add(Place(), "blocks",
+                    absl::StrCat("want at most ", kCombinationsMax,
+                                 " combinations in all blocks together, got ", total));
+    }
+    const size_t most = std::min(total, spec_.limits().variants()) + 1;
+    result_.variants.reserve(most);
+    index_.reserve(most);
+  }
+
   void ExpandBaseline() {
     std::map<std::string, ParamValue> given;
     for (const PlannedSetting& setting : plan_.baseline) given[setting.key->key] = setting.value;
@@ -103,7 +113,7 @@ class Expander {
       for (const ParamSpec* key : axis.keys) irrelevant_.emplace_back(key, axis.place);
     }
     unchanged_.clear();
-    BlockExpander expander(plan_, block, spec_.sampling_seed(), problems_);
+    BlockExpander expander(plan_, block, spec_.sampling_seed(), budget_, problems_);
     expander.Walk([&](const Combination& combination) {
       return AddCombination(block, expander, combination);
     });
@@ -163,11 +173,12 @@ class Expander {
   bool CheckLimit(const PlannedBlock& block, const BlockExpander& expander) {
     const int64_t limit = spec_.limits().variants();
     if (static_cast<int64_t>(result_.variants.size()) <= limit) return true;
-    problems_.Add(block.place, expander.Key(),
-                  absl::StrCat("want at most ", limit,
-                               " distinct variants in the sweep, got more with the combinations of "
-                               "this block (",
-                               expander.size_bound(), "); limits.variants sets the number"));
+    problems_.Add(
+        block.place, expander.Key(),
+        absl::StrCat("want at most ", limit,
+                     " distinct variants in the sweep, got more with the combinations of "
+                     "this block (",
+                     sizes_[&block - plan_.blocks.data()], "); limits.variants sets the number"));
     return false;
   }
 
@@ -240,6 +251,8 @@ class Expander {
   // Digest -> index into variants, whose strings it reads.
   std::unordered_map<std::string_view, size_t, DigestHash> index_;
   std::string baseline_digest_;
+  ExpansionBudget budget_;
+  std::vector<int64_t> sizes_;  // of the plan's blocks
   int block_ = 0;
   int failures_ = 0;
   // Of the current block: keys of axes that no variant had yet, and ablations that changed nothing.

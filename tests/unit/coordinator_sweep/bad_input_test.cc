@@ -321,6 +321,16 @@ std::vector<Mistake> Blocks() {
        "train.batch 1000 x data.tokens 1000); method: random draws some of them, count: N takes "
        "the "
        "first N"},
+      {"TooMuchInAllBlocksTogether",
+       "blocks:\n  - {name: a, parameters: {train.steps: {min: 1, max: 600000}}}\n"
+       "  - {name: b, parameters: {train.steps: {min: 1, max: 600000}}}\n",
+       "s.yaml: blocks: want at most 1000000 combinations in all blocks together, got 1200000"},
+      {"ExcludeSearchesForEver",
+       absl::StrCat("method: random\ncount: 200000\nparameters: {train.steps: {min: 0, max: 1}}\n",
+                    "exclude: [\"train.steps < 2\"]\n"),
+       "s.yaml:1:1: blocks.sweep: want a sweep that is expanded in at most 3000000 steps, got "
+       "more: "
+       "exclude leaves too little of its blocks"},
       {"MoreVariantsThanTheLimit",
        "limits: {variants: 3}\nblocks:\n  - name: a\n    parameters: "
        "{model.bits: {values: [16, 32, 64, 128]}}\n",
@@ -387,7 +397,7 @@ std::vector<Mistake> Expressions() {
        "parameters: {train.steps: {min: 1, max: 1000}, train.batch: {min: 1, max: 1000}}\nexclude: "
        "[\"" +
            Nested(2000, "1+", "1", "") + " > 0\"]\n",
-       "s.yaml:2:11: exclude: want at most 50000000 operations for all combinations of a block, "
+       "s.yaml:2:11: exclude: want at most 50000000 operations for all combinations of a sweep, "
        "got "
        "more: too costly"},
       {"Overflow", kAxis + "exclude: [\"9 ** 9 ** 9 > 3\"]\n",
