@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,27 +15,49 @@
 namespace saffron {
 namespace {
 
-constexpr size_t kBudgetRows = 8;
+constexpr size_t kBudgetRows = 12;
 constexpr size_t kCatchUps = 3;
 
-// Pairs by their number of steps; by half decades when there would be too many rows.
-std::vector<std::pair<std::string, std::vector<StartPair>>> ByBudget(
-    const std::vector<StartPair>& pairs) {
-  std::map<int64_t, std::vector<StartPair>> exact, coarse;
-  for (const StartPair& pair : pairs) {
-    exact[pair.steps].push_back(pair);
-    const double half_decades = 2 * std::log10(static_cast<double>(pair.steps));
-    coarse[static_cast<int64_t>(half_decades)].push_back(pair);
+// How much the pair's models were trained on: tokens or images; 0 when the key is not theirs.
+int64_t TrainingSize(const SectionContext& context, const StartPair& pair) {
+  const Params& params = context.variant(pair.explicit_variant).params;
+  for (const char* key : {"data.tokens", "data.examples"}) {
+    const auto found = params.find(key);
+    if (found != params.end()) return std::get<int64_t>(found->second);
   }
-  std::vector<std::pair<std::string, std::vector<StartPair>>> budgets;
-  for (auto& [key, members] : exact.size() <= kBudgetRows ? exact : coarse) {
-    const auto [least, most] =
-        std::minmax_element(members.begin(), members.end(),
-                            [](const auto& a, const auto& b) { return a.steps < b.steps; });
-    budgets.emplace_back(least->steps == most->steps
-                             ? absl::StrCat("  ", least->steps, " steps")
-                             : absl::StrCat("  ", least->steps, "–", most->steps, " steps"),
-                         members);
+  return 0;
+}
+
+struct Budget {
+  std::string name;
+  std::vector<StartPair> pairs;
+};
+
+// Pairs by training size and steps, the smallest first; by half decades of the steps alone when
+// there would be too many rows.
+std::vector<Budget> ByBudget(const SectionContext& context, const std::vector<StartPair>& pairs) {
+  using Key = std::pair<int64_t, int64_t>;  // training size, steps
+  std::map<Key, Budget> exact, coarse;
+  std::set<int64_t> sizes;
+  for (const StartPair& pair : pairs) sizes.insert(TrainingSize(context, pair));
+  for (const StartPair& pair : pairs) {
+    const int64_t size = TrainingSize(context, pair);
+    Budget& budget = exact[{size, pair.steps}];
+    budget.name = absl::StrCat("  ", pair.steps, " steps",
+                               sizes.size() > 1 ? absl::StrCat(" on ", FormatCount(size)) : "");
+    budget.pairs.push_back(pair);
+    const auto half_decade = static_cast<int64_t>(2 * std::log10(static_cast<double>(pair.steps)));
+    coarse[{0, half_decade}].pairs.push_back(pair);
+  }
+  std::vector<Budget> budgets;
+  for (auto& [key, budget] : exact.size() <= kBudgetRows ? exact : coarse) {
+    if (budget.name.empty()) {
+      const auto [least, most] =
+          std::minmax_element(budget.pairs.begin(), budget.pairs.end(),
+                              [](const auto& a, const auto& b) { return a.steps < b.steps; });
+      budget.name = absl::StrCat("  ", least->steps, "–", most->steps, " steps");
+    }
+    budgets.push_back(std::move(budget));
   }
   return budgets;
 }
@@ -114,9 +137,9 @@ void PrintStartComparison(const SectionContext& context) {
                    {"random", TextTable::Align::kRight}});
   if (!equal.empty()) AddTally(study, "same steps and learning rate", equal, table);
   AddTally(study, "same steps, best learning rate", best, table);
-  const auto budgets = ByBudget(best);
+  const std::vector<Budget> budgets = ByBudget(context, best);
   if (budgets.size() > 1) {
-    for (const auto& [name, pairs] : budgets) AddTally(study, name, pairs, table);
+    for (const Budget& budget : budgets) AddTally(study, budget.name, budget.pairs, table);
   }
   table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
               context.out);

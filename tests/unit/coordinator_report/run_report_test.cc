@@ -98,6 +98,24 @@ TEST_F(RunReportTest, PairsStartsAndNamesTheStepsThatCatchUp) {
   EXPECT_THAT(report, HasSubstr("none of 1, up to 300 steps (best 113)"));
 }
 
+TEST_F(RunReportTest, BudgetsAreToldApartBySizeAndSteps) {
+  AddSmallRoadmap();
+  const auto add = [&](int64_t tokens, int64_t steps) {
+    for (const char* init : {"explicit", "random"}) {
+      std::string json = Saffu(64, init, steps);
+      json.insert(1, absl::StrCat(R"("data.tokens":)", tokens, ","));
+      Add("budget", json, Values(init[0] == 'e' ? 105 : 104, 64000));
+    }
+  };
+  add(1000, 30);
+  add(1000, 90);
+  add(100000, 90);
+  const std::string report = Report();
+  EXPECT_THAT(report, testing::ContainsRegex("\n +30 steps on 1k +1 +0 +1 "));
+  EXPECT_THAT(report, testing::ContainsRegex("\n +90 steps on 1k +1 +0 +1 "));
+  EXPECT_THAT(report, testing::ContainsRegex("\n +90 steps on 100k +1 +0 +1 "));
+}
+
 TEST_F(RunReportTest, ValuesOverAnotherVocabularyAreNotRankedWithTheOthers) {
   AddSmallRoadmap();
   Add("vocabulary", Saffu(64, "explicit", 0, 1024), Values(20, 1000));
