@@ -17,8 +17,8 @@ namespace saffron {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string pattern = testing::TempDir() + "/saffron_XXXXXX";
+  explicit TemporaryFolder(const std::string& within = testing::TempDir()) {
+    std::string pattern = within + "/saffron_XXXXXX";
     path_ = ::mkdtemp(pattern.data());
   }
   ~TemporaryFolder() { std::filesystem::remove_all(path_); }
