@@ -63,14 +63,18 @@ std::vector<Budget> ByBudget(const SectionContext& context, const std::vector<St
 }
 
 void AddTally(const Study& study, const std::string& name, const std::vector<StartPair>& pairs,
-              TextTable& table) {
+              bool replicated, TextTable& table) {
   const StartTally tally = Tally(study, pairs);
-  table.AddRow({name, absl::StrCat(tally.pairs), absl::StrCat(tally.explicit_wins),
-                absl::StrCat(tally.random_wins),
-                tally.within_noise < 0 ? "" : absl::StrCat(tally.within_noise),
-                FormatNumber(tally.median_ratio), FormatProbability(tally.p),
-                std::isnan(tally.explicit_seconds) ? "" : FormatSeconds(tally.explicit_seconds),
-                std::isnan(tally.random_seconds) ? "" : FormatSeconds(tally.random_seconds)});
+  std::vector<std::string> row = {name, absl::StrCat(tally.pairs),
+                                  absl::StrCat(tally.explicit_wins),
+                                  absl::StrCat(tally.random_wins)};
+  if (replicated) row.push_back(tally.within_noise < 0 ? "" : absl::StrCat(tally.within_noise));
+  row.push_back(FormatNumber(tally.median_ratio));
+  row.push_back(FormatProbability(tally.p));
+  for (const double seconds : {tally.explicit_seconds, tally.random_seconds}) {
+    row.push_back(std::isnan(seconds) ? "" : FormatSeconds(seconds));
+  }
+  table.AddRow(std::move(row));
 }
 
 void PrintCatchUps(const SectionContext& context) {
@@ -126,25 +130,26 @@ void PrintStartComparison(const SectionContext& context) {
   context.Heading("Explicit or random start?");
   context.Say(absl::StrCat("Pairs of variants that differ only in how training starts, judged by ",
                            study.shown, "."));
-  TextTable table({{"", TextTable::Align::kLeft},
-                   {"pairs", TextTable::Align::kRight},
-                   {"explicit wins", TextTable::Align::kRight},
-                   {"random wins", TextTable::Align::kRight},
-                   {"in noise", TextTable::Align::kRight},
-                   {"ratio", TextTable::Align::kRight},
-                   {"p", TextTable::Align::kRight},
-                   {"explicit", TextTable::Align::kRight},
-                   {"random", TextTable::Align::kRight}});
-  if (!equal.empty()) AddTally(study, "same steps and learning rate", equal, table);
-  AddTally(study, "same steps, best learning rate", best, table);
+  const bool replicated = Tally(study, best).within_noise >= 0;
+  std::vector<TextTable::Column> columns = {{"", TextTable::Align::kLeft}};
+  for (const char* title : {"pairs", "explicit wins", "random wins"}) {
+    columns.push_back({title, TextTable::Align::kRight});
+  }
+  if (replicated) columns.push_back({"in noise", TextTable::Align::kRight});
+  for (const char* title : {"ratio", "p", "explicit", "random"}) {
+    columns.push_back({title, TextTable::Align::kRight});
+  }
+  TextTable table(std::move(columns));
+  if (!equal.empty()) AddTally(study, "same steps and learning rate", equal, replicated, table);
+  AddTally(study, "same steps, best learning rate", best, replicated, table);
   const std::vector<Budget> budgets = ByBudget(context, best);
   if (budgets.size() > 1) {
-    for (const Budget& budget : budgets) AddTally(study, budget.name, budget.pairs, table);
+    for (const Budget& budget : budgets)
+      AddTally(study, budget.name, budget.pairs, replicated, table);
   }
   table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
               context.out);
 
-  const bool replicated = Tally(study, best).within_noise >= 0;
   context.Say(
       absl::StrCat("Ratio: median of explicit / random; ", study.minimize ? "below" : "above",
                    " 1 the explicit start is better. p: sign test over the pairs. Times: medians "
