@@ -59,6 +59,17 @@ std::string ExplainExtras(const CLI::App& app) {
   return absl::StrCat("unknown option '", name, "'", Suggestion(name, names));
 }
 
+absl::StatusOr<OutputMode> ParseOutputMode(const std::string& given) {
+  static const std::map<std::string, OutputMode> kModes = {{"table", OutputMode::kTable},
+                                                           {"json", OutputMode::kJson},
+                                                           {"csv", OutputMode::kCsv},
+                                                           {"quiet", OutputMode::kQuiet}};
+  const auto mode = kModes.find(given);
+  if (mode != kModes.end()) return mode->second;
+  return absl::InvalidArgumentError(
+      absl::StrCat("want table, json, csv or quiet, got '", given, "'"));
+}
+
 }  // namespace
 
 ExitCode ExitCodeOf(const absl::Status& status) {
@@ -101,46 +112,61 @@ CLI::App* Cli::AddCommand(CLI::App& app, const std::string& name, const std::str
   return command;
 }
 
+// Environment variables are defaults rather than CLI11's `envname`: that one is applied to the
+// options of every command, and the commands share their variables.
+Cli::Cli() : data_root(DataStore::DefaultRoot()) {
+  const auto environment = [](const char* name, const char* otherwise) {
+    const char* value = std::getenv(name);
+    return std::string(value != nullptr && *value != '\0' ? value : otherwise);
+  };
+  database = environment("SAFFRON_DB", "saffron.db");
+  coordinator = environment("SAFFRON_COORDINATOR", "");
+}
+
 void Cli::AddDatabase(CLI::App* command) {
-  command->add_option("--db", database, "Results database (a SQLite file)")
-      ->envname("SAFFRON_DB")
+  command->add_option("--db", database, "Results database, a SQLite file [$SAFFRON_DB]")
       ->type_name("FILE")
       ->capture_default_str();
 }
 
 void Cli::AddCoordinator(CLI::App* command) {
-  command->add_option("--coordinator", coordinator, "Coordinator's address")
-      ->envname("SAFFRON_COORDINATOR")
+  command->add_option("--coordinator", coordinator, "Coordinator's address [$SAFFRON_COORDINATOR]")
       ->type_name("HOST:PORT");
 }
 
 void Cli::AddData(CLI::App* command) {
-  data_root = DataStore::DefaultRoot();
-  command->add_option("--data", data_root, "Data directory (corpora)")
-      ->envname("SAFFRON_DATA")
+  command->add_option("--data", data_root, "Data directory: corpora [$SAFFRON_DATA]")
       ->type_name("DIR")
       ->capture_default_str();
 }
 
 void Cli::AddOutput(CLI::App* command) {
-  static const std::map<std::string, OutputMode> kModes = {{"table", OutputMode::kTable},
-                                                           {"json", OutputMode::kJson},
-                                                           {"csv", OutputMode::kCsv},
-                                                           {"quiet", OutputMode::kQuiet}};
   command
       ->add_option_function<std::string>(
           "--output",
           [this](const std::string& given) {
-            const auto mode = kModes.find(given);
-            if (mode == kModes.end()) {
-              throw CLI::ValidationError(
-                  "--output", absl::StrCat("want table, json, csv or quiet, got '", given, "'"));
+            const absl::StatusOr<OutputMode> mode = ParseOutputMode(given);
+            if (!mode.ok()) {
+              throw CLI::ValidationError("--output", std::string(mode.status().message()));
             }
-            output = mode->second;
+            output = *mode;
           },
-          "How to print data: table, json, csv or quiet (default: table)")
-      ->envname("SAFFRON_OUTPUT")
+          "How to print data: table, json, csv or quiet [$SAFFRON_OUTPUT, else table]")
       ->type_name("MODE");
+}
+
+absl::Status Cli::ReadOutputMode(const CLI::App& command) {
+  const CLI::Option* option = command.get_option_no_throw("--output");
+  const char* value = std::getenv("SAFFRON_OUTPUT");
+  if (option == nullptr || option->count() > 0 || value == nullptr || *value == '\0') {
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<OutputMode> mode = ParseOutputMode(value);
+  if (!mode.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("SAFFRON_OUTPUT: ", mode.status().message()));
+  }
+  output = *mode;
+  return absl::OkStatus();
 }
 
 int Cli::Main(CLI::App& app, int argc, char** argv) {
@@ -165,7 +191,12 @@ int Cli::Main(CLI::App& app, int argc, char** argv) {
     std::fputs(app.help().c_str(), stderr);
     return static_cast<int>(ExitCode::kUsage);
   }
-  const absl::StatusOr<ExitCode> code = body_();
+  absl::StatusOr<ExitCode> code = ExitCode::kDone;
+  if (const absl::Status mode = ReadOutputMode(Reached(app)); !mode.ok()) {
+    code = mode;
+  } else {
+    code = body_();
+  }
   if (code.ok()) return static_cast<int>(*code);
   PrintMessage(std::string(code.status().message()));
   return static_cast<int>(ExitCodeOf(code.status()));

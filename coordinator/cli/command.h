@@ -50,11 +50,13 @@ using CommandBody = std::function<absl::StatusOr<ExitCode>()>;
 // long as the CLI::App. Not thread-safe.
 class Cli {
  public:
-  // Filled by parsing, for the commands that asked for the option.
+  // From the environment; then by parsing, for the commands that asked for the option.
   OutputMode output = OutputMode::kTable;
-  std::string database = "saffron.db";
+  std::string database;
   std::string coordinator;  // HOST:PORT; empty when not given
-  std::string data_root;    // never empty after parsing when AddData was called
+  std::string data_root;
+
+  Cli();
 
   // Adds a subcommand whose --help ends with `examples` (whole command lines, one a line). A
   // command that only groups others (`data`) has a null body.
@@ -74,6 +76,9 @@ class Cli {
   int Main(CLI::App& app, int argc, char** argv);
 
  private:
+  // SAFFRON_OUTPUT, where the command prints data and --output was not given.
+  absl::Status ReadOutputMode(const CLI::App& command);
+
   CommandBody body_;
 };
 

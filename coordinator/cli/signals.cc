@@ -11,23 +11,24 @@
 namespace saffron {
 namespace {
 
-sigset_t Termination() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  struct sigaction hangup = {};
-  if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) {
-    sigaddset(&signals, SIGHUP);
-  }
-  return signals;
-}
+// What BlockTermination blocked.
+sigset_t g_termination;
 
 }  // namespace
 
-void BlockTermination() {
-  const sigset_t signals = Termination();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+void BlockTermination(Interrupts interrupts) {
+  sigemptyset(&g_termination);
+  sigaddset(&g_termination, SIGTERM);
+  if (interrupts == Interrupts::kHandle) {
+    sigaddset(&g_termination, SIGINT);
+  } else {
+    signal(SIGINT, SIG_IGN);
+  }
+  struct sigaction hangup = {};
+  if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) {
+    sigaddset(&g_termination, SIGHUP);
+  }
+  pthread_sigmask(SIG_BLOCK, &g_termination, nullptr);
 }
 
 ExitCode ExitCodeOfSignal(int signal) {
@@ -35,8 +36,7 @@ ExitCode ExitCodeOfSignal(int signal) {
 }
 
 SignalWatcher::SignalWatcher(std::function<void(int, int)> on_signal) {
-  const sigset_t signals = Termination();
-  signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC);
+  signal_fd_ = signalfd(-1, &g_termination, SFD_CLOEXEC);
   stop_fd_ = eventfd(0, EFD_CLOEXEC);
   thread_ = std::thread([this, on_signal = std::move(on_signal)] {
     for (int n = 1;;) {

@@ -8,14 +8,19 @@
 
 namespace saffron {
 
+// Whether SIGINT is one of them. A child process that shares its parent's terminal leaves Ctrl-C to
+// the parent.
+enum class Interrupts { kHandle, kIgnore };
+
 // Blocks the signals in this thread and all that it starts. Call before the first use of gRPC,
 // whose threads would otherwise receive them. SIGHUP is left alone where it is ignored (nohup).
-void BlockTermination();
+void BlockTermination(Interrupts interrupts = Interrupts::kHandle);
 
 // The process's exit code after `signal`.
 ExitCode ExitCodeOfSignal(int signal);
 
-// Calls `on_signal(signal, n)` on a thread of its own for the n-th signal, n = 1, 2, ...
+// Calls `on_signal(signal, n)` on a thread of its own for the n-th of the signals that
+// BlockTermination blocked, n = 1, 2, ...
 class SignalWatcher {
  public:
   explicit SignalWatcher(std::function<void(int signal, int n)> on_signal);

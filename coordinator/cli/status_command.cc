@@ -27,7 +27,7 @@ absl::StatusOr<v1::RoadmapStatus> AskCoordinator(const Cli& cli, const std::stri
   const auto reader = coordinator.stub->Watch(context.get(), request);
   v1::RoadmapStatus status;
   const bool answered = reader->Read(&status);
-  context->TryCancel();
+  if (answered) context->TryCancel();  // the first state is enough
   const grpc::Status ended = reader->Finish();
   if (!answered) {
     RETURN_IF_ERROR(coordinator.StatusOf(ended));

@@ -28,17 +28,16 @@ struct WorkerOptions {
   pid_t managed_by = 0;
 };
 
-// A worker of `saffron run` ends with it, however that ends. Its terminal's Ctrl-C is run's to
-// interpret.
-void LiveWith(pid_t parent) {
+// A worker of `saffron run` ends with it, however that ends.
+void EndWith(pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(static_cast<int>(ExitCode::kTerminated));
-  signal(SIGINT, SIG_IGN);
 }
 
 absl::StatusOr<ExitCode> Work(const Cli& cli, const WorkerOptions& options) {
-  if (options.managed_by != 0) LiveWith(options.managed_by);
-  BlockTermination();
+  const bool managed = options.managed_by != 0;
+  if (managed) EndWith(options.managed_by);
+  BlockTermination(managed ? Interrupts::kIgnore : Interrupts::kHandle);
   const std::string address = cli.coordinator.empty() ? kDefaultAddress : cli.coordinator;
   Worker worker({.channel = ConnectToCoordinator(address),
                  .address = address,
@@ -46,15 +45,19 @@ absl::StatusOr<ExitCode> Work(const Cli& cli, const WorkerOptions& options) {
                  .slot = {.argv = {ProgramPath(), "worker-slot", "--data", cli.data_root}},
                  .spool_dir = options.spool_dir,
                  .build = kVersion,
-                 .quiet = options.managed_by != 0,
+                 .quiet = managed,
                  .log = PrintMessage});
   std::atomic<int> signalled = 0;
+  int heard = 0;
   absl::Status status;
   {
-    const SignalWatcher watcher([&](int signal, int n) {
-      if (n > 1) _exit(static_cast<int>(ExitCodeOfSignal(signal)));
+    const SignalWatcher watcher([&](int signal, int) {
+      // The terminal's Ctrl-C reaches the whole group, but is for `saffron run` to interpret.
+      // (Setting it to be ignored would not do: Linux keeps blocked signals pending all the same.)
+      if (options.managed_by != 0 && signal == SIGINT) return;
+      if (++heard > 1) _exit(static_cast<int>(ExitCodeOfSignal(signal)));
       signalled = signal;
-      if (options.managed_by == 0) {
+      if (!managed) {
         PrintMessage("leaving: handing back what is running (again: at once)");
       }
       worker.Leave();

@@ -1,5 +1,6 @@
 #include "coordinator/cli/command.h"
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -95,6 +96,30 @@ TEST_F(CommandTest, OutputTakesItsFourModesOnly) {
   EXPECT_EQ(cli_.output, OutputMode::kCsv);
   EXPECT_EQ(Main({"look", "--output", "xml"}), 2);
   EXPECT_THAT(err_, HasSubstr("table, json, csv or quiet"));
+}
+
+TEST_F(CommandTest, AFlagWinsOverTheEnvironmentWhateverOtherCommandsTakeIt) {
+  setenv("SAFFRON_DB", "from-environment.db", 1);
+  setenv("SAFFRON_OUTPUT", "json", 1);
+  CLI::App app("test", "saffron");
+  Cli cli;
+  unsetenv("SAFFRON_DB");
+  for (const std::string name : {"one", "two", "three"}) {
+    CLI::App* command = cli.AddCommand(
+        app, name, "", "", []() -> absl::StatusOr<ExitCode> { return ExitCode::kDone; });
+    cli.AddDatabase(command);
+    cli.AddOutput(command);
+  }
+  EXPECT_EQ(cli.database, "from-environment.db");
+  std::string arguments[] = {"saffron", "two", "--db", "from-flag.db"};
+  char* argv[] = {arguments[0].data(), arguments[1].data(), arguments[2].data(),
+                  arguments[3].data()};
+  EXPECT_EQ(cli.Main(app, 4, argv), 0);
+  EXPECT_EQ(cli.database, "from-flag.db");
+  EXPECT_EQ(cli.output, OutputMode::kJson);
+  setenv("SAFFRON_OUTPUT", "xml", 1);
+  EXPECT_EQ(cli.Main(app, 4, argv), 2);
+  unsetenv("SAFFRON_OUTPUT");
 }
 
 TEST(ShellWord, QuotesWhatAShellWouldSplitOrExpand) {
