@@ -104,23 +104,24 @@ double LayerParameters(const ResolvedVariant& v, const SaffuKeys& keys, double l
   return u_rows * outputs + w + scores_and_gain + (has_bias ? outputs : 0);
 }
 
-// Counting, evidence for every smoothing tried, gains on the hold-out, attention.
+// Counting, evidence for every smoothing tried, gains on the hold-out, attention; with layers, the
+// hold-out's losses go through the keys of the layer below.
 void AddSolve(const ResolvedVariant& v, const SaffuKeys& keys, double layers, CostEstimate* cost) {
-  constexpr double kCountSeconds = 7e-8, kBagSeconds = 1.3e-6, kEvidenceSeconds = 2e-8,
-                   kHeldOutSeconds = 3e-9, kAttentionSeconds = 3e-11;
+  constexpr double kCountSeconds = 7e-8, kBagSeconds = 1.6e-6, kEvidenceSeconds = 1e-8,
+                   kHeldOutSeconds = 2e-9, kAttentionSeconds = 6e-10, kLowerSeconds = 5.5e-10;
   const double vocab = Vocabulary(v), tokens = static_cast<double>(v.Int("data.tokens"));
   const double held_out = std::min(10'000.0, 0.1 * tokens);
   const double tried = v.Double("solve.alpha") > 0 ? 1 : 4;
-  const double all_keys = keys.count() + keys.o;
-  const double rows = keys.count() * keys.bits + keys.o * keys.width;
-  const double pairs = v.String("model.attention") == "solved" ? tokens * keys.bits * rows : 0;
-  cost->solve_flops = layers * (tokens * all_keys * keys.nonzeros + 20 * tried * rows * vocab +
-                                10 * tried * held_out * 2 * all_keys * vocab + 4 * pairs);
+  const double rows = keys.count() * keys.bits, lower = keys.o * keys.width;
+  const double pairs = v.String("model.attention") == "solved" ? tokens * keys.nonzeros * rows : 0;
+  cost->solve_flops =
+      layers * (tokens * keys.count() * keys.nonzeros + 20 * tried * (rows + lower) * vocab +
+                20 * tried * held_out * (keys.count() + lower) * vocab + 4 * pairs);
   cost->flops += cost->solve_flops;
-  cost->seconds +=
-      layers * (kCountSeconds * tokens * keys.count() + kBagSeconds * tokens * (keys.r + keys.o) +
-                kEvidenceSeconds * tried * rows * vocab +
-                kHeldOutSeconds * held_out * all_keys * vocab + kAttentionSeconds * pairs);
+  cost->seconds += kCountSeconds * tokens * keys.count() + kBagSeconds * tokens * keys.r +
+                   kEvidenceSeconds * tried * rows * vocab +
+                   kHeldOutSeconds * held_out * keys.count() * vocab + kAttentionSeconds * pairs +
+                   (layers - 1) * kLowerSeconds * held_out * lower * vocab;
 }
 
 CostEstimate SaffuCost(const ResolvedVariant& v) {
@@ -167,7 +168,7 @@ CostEstimate SoftmaxCost(const ResolvedVariant& v) {
   if (is_explicit) {
     cost.solve_flops = lags * tokens;
     cost.flops += cost.solve_flops;
-    cost.seconds += 0.5e-6 * lags * tokens;
+    cost.seconds += 0.8e-6 * lags * tokens;
   }
   return cost;
 }

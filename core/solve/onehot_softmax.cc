@@ -199,10 +199,18 @@ void OneHotModel::SetEvidence(const std::vector<CountTable>& counts, double disc
 }
 
 std::vector<double> OneHotModel::Nats(absl::Span<const int32_t> stream, int first) const {
+  std::vector<int64_t> positions;
+  for (int64_t t = first; t < static_cast<int64_t>(stream.size()); ++t) positions.push_back(t);
+  return Nats(stream, positions);
+}
+
+std::vector<double> OneHotModel::Nats(absl::Span<const int32_t> stream,
+                                      absl::Span<const int64_t> positions) const {
   Row row(*this);
   const std::vector<float> gains = Floats(gains_);
   std::vector<double> nats;
-  for (int64_t t = first; t < static_cast<int64_t>(stream.size()); ++t) {
+  nats.reserve(positions.size());
+  for (const int64_t t : positions) {
     row.Gather(stream, t);
     double sum = 0;
     double log_p = log_p_[stream[t]] - row.LogSum(gains, &sum);

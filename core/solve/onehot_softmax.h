@@ -44,6 +44,9 @@ class OneHotModel {
 
   // -log softmax(z)[stream[t]] for t = first, ..., in nats. Thread-safe.
   std::vector<double> Nats(absl::Span<const int32_t> stream, int first) const;
+  // The same for t in `positions`.
+  std::vector<double> Nats(absl::Span<const int32_t> stream,
+                           absl::Span<const int64_t> positions) const;
 
   int context() const { return static_cast<int>(tables_.size()); }
   int vocab() const { return static_cast<int>(log_p_.size()); }

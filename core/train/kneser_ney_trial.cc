@@ -8,6 +8,8 @@
 namespace saffron {
 namespace {
 
+constexpr int64_t kContext = 4;  // of the longest n-gram
+
 class KneserNeyTrial : public TrialModel {
  public:
   absl::Status Load(const TrialInputs& inputs) override {
@@ -24,7 +26,7 @@ class KneserNeyTrial : public TrialModel {
   }
   absl::StatusOr<Score> Evaluate(Split split) override {
     const auto sum = task_->SumNats(
-        split, task_->Targets(split),
+        split, task_->Targets(split), kContext,
         [&](absl::Span<const int32_t> stream, int first) { return model_->Nats(stream, first); });
     return task_->ScoreOf(split, sum, /*has_accuracy=*/false);
   }

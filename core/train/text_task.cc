@@ -107,7 +107,7 @@ Score TextTask::ScoreOf(Split split, const Evaluation& evaluation, bool has_accu
 double TextTask::PriorNats() const {
   const UnigramModel prior = UnigramModel::Fit(data_->train, data_->vocab);
   return SumNats(
-             Split::kValid, curve_,
+             Split::kValid, curve_, /*context=*/0,
              [&](absl::Span<const int32_t> stream, int first) { return prior.Nats(stream, first); })
       .nats_per_target();
 }

@@ -41,13 +41,14 @@ class TextTask {
 
   // Sums the losses of targets under a model that gives those of a stretch: nats_of(stream, first)
   // are -log P(stream[t] | before) for t = first, ... Each stretch of consecutive targets is asked
-  // for once, with kEvalContext tokens before it where the corpus has them.
+  // for once, with the `context` tokens before it, as far as the stream has them.
   template <typename NatsOf>
-  Evaluation SumNats(Split split, const std::vector<int64_t>& targets, NatsOf nats_of) const {
+  Evaluation SumNats(Split split, const std::vector<int64_t>& targets, int64_t context,
+                     NatsOf nats_of) const {
     Evaluation total;
     for (size_t i = 0, next; i < targets.size(); i = next) {
       for (next = i + 1; next < targets.size() && targets[next] == targets[next - 1] + 1;) ++next;
-      const int64_t begin = std::max<int64_t>(0, targets[i] - kEvalContext);
+      const int64_t begin = std::max<int64_t>(0, targets[i] - context);
       const auto stretch = Stream(split).subspan(begin, targets[next - 1] + 1 - begin);
       for (const double nats : nats_of(stretch, static_cast<int>(targets[i] - begin))) {
         ++total.targets;

@@ -20,7 +20,7 @@ class UnigramTrial : public TrialModel {
   }
   absl::StatusOr<Score> Evaluate(Split split) override {
     const auto sum = task_->SumNats(
-        split, task_->Targets(split),
+        split, task_->Targets(split), /*context=*/0,
         [&](absl::Span<const int32_t> stream, int first) { return model_.Nats(stream, first); });
     return task_->ScoreOf(split, sum, /*has_accuracy=*/false);
   }

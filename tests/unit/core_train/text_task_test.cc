@@ -47,12 +47,13 @@ TEST(TextTask, TrainingAndCurvesAreSampled) {
 TEST(TextTask, StretchesHaveTheirContextAndTheirPlace) {
   const TextTask task(MakeData(1000, 500, 300));
   std::vector<std::pair<size_t, int>> asked;  // size of the stretch, its first target
-  const Evaluation sum = task.SumNats(
-      Split::kTrain, {3, 4, 5, 90, 200, 201}, [&](absl::Span<const int32_t> stream, int first) {
-        asked.push_back({stream.size(), first});
-        std::vector<double> ids(stream.begin() + first, stream.end());
-        return ids;
-      });
+  const Evaluation sum =
+      task.SumNats(Split::kTrain, {3, 4, 5, 90, 200, 201}, /*context=*/80,
+                   [&](absl::Span<const int32_t> stream, int first) {
+                     asked.push_back({stream.size(), first});
+                     std::vector<double> ids(stream.begin() + first, stream.end());
+                     return ids;
+                   });
   EXPECT_EQ(asked, (std::vector<std::pair<size_t, int>>{{6, 3}, {81, 80}, {82, 80}}));
   EXPECT_EQ(sum.targets, 6);
   EXPECT_EQ(sum.nats, 3 + 4 + 5 + 90 % 7 + 200 % 7 + 201 % 7);
