@@ -137,6 +137,7 @@ absl::Time Engine::RunOnce(absl::Time now) {
     }
   }
   paused_.empty() ? RunBatch(batch) : RunPaused(batch);
+  store_->EndReading();
   return wake_ = NextWake();
 }
 

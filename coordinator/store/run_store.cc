@@ -81,10 +81,15 @@ absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const Options& options,
 }
 
 absl::Status RunStore::Begin() {
-  db_.RewindAll();
+  EndReading();
   return db_.Execute("BEGIN IMMEDIATE");
 }
-absl::Status RunStore::Commit() { return db_.Execute("COMMIT"); }
+absl::Status RunStore::Commit() {
+  // SQLite moves the log into the database at a commit, but not while the connection reads.
+  EndReading();
+  return db_.Execute("COMMIT");
+}
+void RunStore::EndReading() { db_.RewindAll(); }
 void RunStore::Rollback() {
   // Some errors have rolled back already.
   if (sqlite3_get_autocommit(db_.get()) == 0) (void)db_.Execute("ROLLBACK");

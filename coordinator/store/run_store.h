@@ -82,6 +82,8 @@ class RunStore {
   absl::Status Begin();
   absl::Status Commit();
   void Rollback();
+  // Lets go of the snapshot that reading outside of a transaction keeps.
+  void EndReading();
 
   // The file may not grow beyond so many pages of 4 KiB, or beyond what it has: a full disk for
   // tests.

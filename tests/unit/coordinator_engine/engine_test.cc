@@ -325,6 +325,22 @@ TEST_F(EngineTest, CallsOfABatchThatCouldNotBeCommittedAreNotAnsweredAsDone) {
   EXPECT_EQ(Status("a")->counts.leased, 1);
 }
 
+TEST_F(EngineTest, TheLogOfTheDatabaseDoesNotGrowWithTheWork) {
+  std::vector<int64_t> values(1500);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<int64_t>(i);
+  ASSERT_TRUE(Submit(SmallSweep("a", values)).ok());
+  ASSERT_TRUE(Register("w").ok());
+  SyncCall call{.worker = "w", .want = 1};
+  for (int i = 0; i < 1500; ++i) {
+    const SyncAnswer answer = *Sync(call);
+    ASSERT_EQ(answer.assignments.size(), 1u);
+    call.finished = {Success(answer.assignments[0].attempt, 5)};
+    ASSERT_TRUE(Status().ok());
+  }
+  // A thousand pages are moved into the database; a few commits more may be waiting.
+  EXPECT_LT(std::filesystem::file_size(path + "-wal"), 8 << 20);
+}
+
 TEST_F(EngineTest, ResultsAreSharedBetweenRoadmaps) {
   ASSERT_TRUE(Submit(SmallSweep("a", {1})).ok());
   ASSERT_TRUE(Register("w").ok());
