@@ -1,7 +1,10 @@
 #include "core/solve/attention.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/base/check.h"
@@ -41,6 +44,34 @@ inline void Add(const KeyVector& x, double times, double* sum) {
   } else {
     for (int e = 0; e < x.size; ++e) sum[x.index[e]] += times * x.value[e];
   }
+}
+
+// sums[j] += {x_j, r x_j}, pairs side by side.
+inline void AddPairs(const KeyVector& x, double r, double* sums) {
+  const __m128d times = _mm_set_pd(r, 1);
+  for (int e = 0; e < x.size; ++e) {
+    double* pair = sums + 2 * (x.index == nullptr ? e : x.index[e]);
+    const __m128d value = _mm_mul_pd(times, _mm_set1_pd(x.value[e]));
+    _mm_storeu_pd(pair, _mm_add_pd(_mm_loadu_pd(pair), value));
+  }
+}
+
+// scores = gain * softmax(scores).
+inline void ScaledSoftmax(float gain, int keys, float* scores) {
+  constexpr int kLanes = Simd<float>::kLanes;
+  if (keys > kLanes) {
+    SoftmaxInPlace(scores, keys);
+    for (int k = 0; k < keys; ++k) scores[k] *= gain;
+    return;
+  }
+  alignas(32) float lanes[kLanes];
+  std::fill_n(lanes, kLanes, -std::numeric_limits<float>::infinity());
+  std::copy_n(scores, keys, lanes);
+  using S = Simd<float>;
+  const S::Reg s = S::Load(lanes);
+  const S::Reg e = ExpOfNonPositive(S::Sub(s, S::Broadcast(S::MaxLane(s))));
+  S::Store(lanes, S::Mul(e, S::Broadcast(gain / S::Sum(e))));
+  std::copy_n(lanes, keys, scores);
 }
 
 double Norm(const KeyVector& x) { return std::accumulate(x.value, x.value + x.size, 0.0); }
@@ -87,8 +118,7 @@ void AttentionGains::At(const KeyWindow& window, int64_t t, float* gains) const 
       gains[k] += Dot(window.At(k, t), query_times_w_[k].row(query).data());
     }
   }
-  SoftmaxInPlace(gains, keys);
-  for (int k = 0; k < keys; ++k) gains[k] *= gain_;
+  ScaledSoftmax(gain_, keys, gains);
 }
 
 Matrix<float> AttentionGains::OfTargets(KeyWindow* window,
@@ -151,7 +181,7 @@ class AttentionPass {
       explained_.push_back(Matrix<double>::Zero(window_.keys()[0].dim, dim));
       plain_.push_back(explained_.back());
       of_query_[k].fixed = FixedByQuery(window_.keys(), k);
-      of_query_[k].plain = of_query_[k].explained = Eigen::RowVectorXd::Zero(dim);
+      of_query_[k].sums = Matrix<double>::Zero(dim, 2);
     }
   }
 
@@ -173,7 +203,7 @@ class AttentionPass {
   struct QuerySums {
     bool fixed = false;  // the query token fixes the key's vector: only its responsibility is kept
     double responsibility = 0;
-    Eigen::RowVectorXd plain, explained;  // sum X_k, sum r_k X_k
+    Matrix<double> sums;  // [dim, 2]: sum X_k, sum r_k X_k
   };
 
   double Likelihood(int k, const KeyVector& x, int32_t next) const {
@@ -182,6 +212,9 @@ class AttentionPass {
   }
 
   void AddGroup(const TargetGroup& group) {
+    for (const Matrix<float>* table : likelihood_) {
+      PrefetchRow(table->row(group.soon).data(), table->cols());
+    }
     for (int k = 0; k < keys_; ++k) {
       if (!of_query_[k].fixed) continue;
       pi_[k] = shares_[k] * Likelihood(k, window_.At(k, group.targets[0]), group.next);
@@ -202,8 +235,7 @@ class AttentionPass {
         QuerySums& sums = of_query_[k];
         sums.responsibility += r;
         if (sums.fixed) continue;
-        Add(x_[k], 1, sums.plain.data());
-        Add(x_[k], r, sums.explained.data());
+        AddPairs(x_[k], r, sums.sums.data());
       }
     }
     of_query_targets_ += static_cast<double>(group.targets.size());
@@ -217,17 +249,19 @@ class AttentionPass {
       QuerySums& sums = of_query_[k];
       if (sums.fixed) {
         const KeyVector x = window_.At(k, any_target);
-        Add(x, of_query_targets_, sums.plain.data());
-        Add(x, sums.responsibility, sums.explained.data());
+        for (int e = 0; e < x.size; ++e) {
+          const int j = x.index == nullptr ? e : x.index[e];
+          sums.sums(j, 0) += of_query_targets_ * x.value[e];
+          sums.sums(j, 1) += sums.responsibility * x.value[e];
+        }
       }
       for (int e = 0; e < q.size; ++e) {
         const int i = q.index == nullptr ? e : q.index[e];
-        plain_[k].row(i) += static_cast<double>(q.value[e]) * sums.plain;
-        explained_[k].row(i) += static_cast<double>(q.value[e]) * sums.explained;
+        plain_[k].row(i) += double{q.value[e]} * sums.sums.col(0).transpose();
+        explained_[k].row(i) += double{q.value[e]} * sums.sums.col(1).transpose();
       }
       rho_[k] += sums.responsibility;
-      sums.plain.setZero();
-      sums.explained.setZero();
+      sums.sums.setZero();
       sums.responsibility = 0;
     }
     of_query_targets_ = 0;
@@ -281,6 +315,9 @@ std::vector<KeyCounts> CountAttended(const AttentionGains& gains, GroupedTargets
   targets->ForEach([&](const TargetGroup& group) {
     std::fill(of_group.begin(), of_group.end(), 0);
     const auto row = [&](int k) { return counts[k].token_major.row(group.next).data(); };
+    for (const KeyCounts& key : counts) {
+      PrefetchRow(key.token_major.row(group.soon).data(), key.dim());
+    }
     for (const int32_t& t : group.targets) {
       GroupedTargets::Prefetch(window.stream(), t);
       gains.At(window, t, of_target.data());

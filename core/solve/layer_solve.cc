@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -23,7 +24,7 @@ namespace {
 constexpr double kAlphas[] = {100, 300, 1000, 3000};
 constexpr int kFirstAlpha = 2;
 // Tried upwards, as long as the hold-out loss falls.
-constexpr double kGammas[] = {0.5, 1, 2};
+constexpr double kGammas[] = {0, 0.5, 1, 2};
 // Gains are first found on few hold-out targets, choices among settings are made on some, and what
 // is chosen is fitted and measured on all.
 constexpr int64_t kFewTargets = 625, kSomeTargets = 2500;
@@ -284,28 +285,39 @@ class LayerSolver {
     return params;
   }
 
+  // Attention's scale, and whether to recount, are chosen on some of the hold-out; what comes out
+  // has to beat static scores on all of it.
   void Attend() {
     GroupedTargets targets = Targets(Part::kCounted);
     const std::vector<Matrix<double>> w = AttentionLogRatios(&targets);
     clock_.Lap("attention");
-    const auto loss_at = [&](double gamma, HoldoutLoss* on) {
-      return LossOf(AttentionGains(problem_.features, WithAttention(w, gamma)), chosen_.r, on);
-    };
-    double best = loss_at(0, some_.get()), gamma = 0;
+    double best = std::numeric_limits<double>::infinity(), gamma = 0;
     for (double candidate : kGammas) {
-      const double loss = loss_at(candidate, some_.get());
+      const AttentionGains gains(problem_.features, WithAttention(w, candidate));
+      const double loss = LossOf(gains, chosen_.r, some_.get());
       if (!(loss < best)) break;
       best = loss;
       gamma = candidate;
     }
-    const double loss = gamma > 0 ? loss_at(gamma, all_.get()) : static_loss_;
-    if (!(loss < static_loss_)) gamma = 0;
+    const SaffuLayerParams<float> without = WithAttention(w, 0);
     solution_.params = WithAttention(w, gamma);
-    solution_.gamma = gamma;
     clock_.Lap("choose gamma");
-    if (gamma == 0) return;
-    solution_.holdout_nats = loss / static_cast<double>(all_->size());
-    Recount(best, loss, &targets);
+    if (gamma > 0) {
+      const std::vector<Matrix<float>> plain = chosen_.r;
+      std::vector<Matrix<double>> attended = Recount(best, &targets);
+      const AttentionGains gains(problem_.features, solution_.params);
+      const double loss = LossOf(gains, chosen_.r, all_.get());
+      if (loss < static_loss_) {
+        solution_.gamma = gamma;
+        solution_.recounted = !attended.empty();
+        if (solution_.recounted) f_ = std::move(attended);
+        solution_.holdout_nats = loss / static_cast<double>(all_->size());
+      } else {
+        chosen_.r = plain;
+      }
+      clock_.Lap("recount");
+    }
+    if (solution_.gamma == 0) solution_.params = without;
   }
 
   // Counts under attention, on the scale of plain counts, by output.
@@ -316,21 +328,15 @@ class LayerSolver {
     return f;
   }
 
-  // Evidence from counts weighted by attention, in place of chosen_.r where it is better.
-  void Recount(double loss_on_some, double loss_on_all, GroupedTargets* targets) {
+  // Puts evidence from counts weighted by attention in place of chosen_.r, if it is better on some
+  // of the hold-out, and returns those counts; else none.
+  std::vector<Matrix<double>> Recount(double loss_without, GroupedTargets* targets) {
     std::vector<Matrix<double>> f = AttendedCounts(targets);
     std::vector<Matrix<float>> r = EvidenceOfHead(f, std::vector<double>(keys_, 1.0));
     const AttentionGains gains(problem_.features, solution_.params);
-    if (LossOf(gains, r, some_.get()) < loss_on_some) {
-      const double loss = LossOf(gains, r, all_.get());
-      if (loss < loss_on_all) {
-        f_ = std::move(f);
-        chosen_.r = std::move(r);
-        solution_.recounted = true;
-        solution_.holdout_nats = loss / static_cast<double>(all_->size());
-      }
-    }
-    clock_.Lap("recount");
+    if (!(LossOf(gains, r, some_.get()) < loss_without)) return {};
+    chosen_.r = std::move(r);
+    return f;
   }
 
   // Evidence from counts of the whole stream: the hold-out has served.

@@ -54,6 +54,10 @@ void GroupedTargets::Arrange(int64_t first, int64_t last) {
     groups_.push_back({pair.first, pair.second, absl::MakeConstSpan(order_.data() + i, end - i)});
     i = end;
   }
+  constexpr size_t kGroupsAhead = 3;
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    groups_[i].soon = groups_[std::min(i + kGroupsAhead, groups_.size() - 1)].next;
+  }
 }
 
 }  // namespace saffron

@@ -17,7 +17,15 @@ namespace saffron {
 struct TargetGroup {
   int32_t query, next;
   absl::Span<const int32_t> targets;
+  int32_t soon = 0;  // `next` of a group visited shortly after
 };
+
+// Starts fetching a row of a table that will be needed soon: in this order tables are read all
+// over.
+template <typename T>
+void PrefetchRow(const T* row, int64_t columns) {
+  for (int64_t j = 0; j < columns; j += 64 / sizeof(T)) __builtin_prefetch(row + j);
+}
 
 class GroupedTargets {
  public:
