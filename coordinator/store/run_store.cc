@@ -68,7 +68,8 @@ absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const Options& options,
                                                          : "PRAGMA synchronous = NORMAL"));
   RETURN_IF_ERROR(
       db->Execute("PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; "
-                  "PRAGMA cache_size = -65536; PRAGMA journal_size_limit = 67108864"));
+                  "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000; PRAGMA "
+                  "journal_size_limit = 67108864"));
   RETURN_IF_ERROR(PrepareSchema(*db, path, now));
   std::string coordinator_id;
   {

@@ -106,6 +106,7 @@ class Simulation {
   bool answers_lost_ = false;
   std::vector<Worker> workers_;
   int64_t last_call_ = 0, steps_ = 0;
+  std::set<TrialId> cancelled_;
   std::map<std::string, int> marks_;
 };
 
@@ -188,6 +189,12 @@ void Simulation::Answer(Worker& w, int64_t call, absl::StatusOr<SyncAnswer> answ
 
 void Simulation::Take(Worker& w, const SyncAnswer& answer) {
   for (AttemptId attempt : answer.acknowledged) {
+    // Whoever lets go of a result may rely on its being kept.
+    if (engine_ != nullptr && IsResult(w.finished[attempt].report.outcome)) {
+      EXPECT_TRUE(
+          std::holds_alternative<Ended>(engine_->scheduler().FindTrial(attempt.trial)->state) ||
+          cancelled_.count(attempt.trial) > 0);
+    }
     w.finished.erase(attempt);
     w.running.erase(attempt);
   }
@@ -273,9 +280,9 @@ void Simulation::Faults() {
       if (engine_ != nullptr) (void)store_->LimitPagesForTest(1'000'000);
     });
   } else if (which < 0.9 && engine_ != nullptr) {
-    engine_->Cancel(
-        {.roadmap = "a", .trials = {1 + static_cast<int64_t>(Uniform() * 20)}, .reason = "sim"},
-        [](const auto&) {});
+    const TrialId trial{1 + static_cast<int64_t>(Uniform() * 20)};
+    cancelled_.insert(trial);
+    engine_->Cancel({.roadmap = "a", .trials = {trial.value}, .reason = "sim"}, [](const auto&) {});
   } else if (engine_ != nullptr) {
     engine_->Resume({.roadmap = "a", .trials = {}, .reason = "sim"}, [](const auto&) {});
   }
