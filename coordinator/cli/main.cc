@@ -11,7 +11,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(0, 1);
   app.footer(
       "Example:\n  saffron run sweeps/quickstart.yaml\n\n"
-      "'saffron COMMAND --help' explains a command. Exit codes: 0 done, 1 internal error, 2 usage or\n"
+      "'saffron COMMAND --help' explains a command. Exit codes: 0 done, 1 internal error, 2 usage "
+      "or\n"
       "invalid file, 3 finished but some trials failed, 4 nothing matched, 5 coordinator\n"
       "unreachable, 6 refused, 130 and 143 interrupted.");
   saffron::Cli cli;

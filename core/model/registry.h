@@ -72,8 +72,8 @@ std::string NearestParam(std::string_view key);
 std::string NearestName(std::string_view name, const std::vector<std::string>& candidates);
 
 // `given` as a value of `spec`: converted to its type where it has an equal value of it, and of the
-// key's range, choices and form. INVALID_ARGUMENT as ResolvedVariant::Resolve, "KEY: want …, got …".
-// What depends on other keys (ParamSpec::consistent) is not looked at.
+// key's range, choices and form. INVALID_ARGUMENT as ResolvedVariant::Resolve, "KEY: want …, got
+// …". What depends on other keys (ParamSpec::consistent) is not looked at.
 absl::StatusOr<ParamValue> CheckedParam(const ParamSpec& spec, const ParamValue& given);
 
 // Keys of final metrics that a trial of this variant reports ("test/perplexity", ...), so that a

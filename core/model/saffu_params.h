@@ -49,11 +49,11 @@ struct SaffuLayerShape {
 template <typename T>
 struct SaffuLayerParams {
   SaffuLayerShape shape;
-  T gain = 1;            // g, fixed in training
-  std::vector<T> beta;   // [NK]
-  std::vector<T> w;      // [NK, dim(q), dim(X_k)] one after the other; empty without attention
-  std::vector<T> u;      // [D, N] row-major
-  std::vector<T> bias;   // [N], or empty: then log p is spread over U's rows (norms are constant)
+  T gain = 1;           // g, fixed in training
+  std::vector<T> beta;  // [NK]
+  std::vector<T> w;     // [NK, dim(q), dim(X_k)] one after the other; empty without attention
+  std::vector<T> u;     // [D, N] row-major
+  std::vector<T> bias;  // [N], or empty: then log p is spread over U's rows (norms are constant)
 };
 
 }  // namespace saffron

