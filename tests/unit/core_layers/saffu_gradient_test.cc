@@ -84,7 +84,8 @@ double RelativeError(SaffuNetwork<double>& network, const std::vector<double>& p
     parameter = kept - kStep;
     const double below = network.Loss(stream, positions);
     parameter = kept;
-    error = std::max(error, std::abs((above - below) / (2 * kStep) - gradient[place]));
+    const double difference = std::abs((above - below) / (2 * kStep) - gradient[place]);
+    if (!(difference <= error)) error = difference;  // a NaN too
     largest = std::max(largest, std::abs(gradient[place]));
   }
   return largest > 0 ? error / largest : 1;
