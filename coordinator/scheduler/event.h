@@ -13,7 +13,7 @@
 
 namespace saffron {
 
-// ---- Events ----------------------------------------------------------------------------------
+// ---- Events
 
 // A worker process introduced itself, or did so again. Attempts that it holds stay its own.
 struct WorkerJoined {
@@ -99,7 +99,7 @@ struct Stalled {};
 using Event = std::variant<WorkerJoined, WorkerSynced, WorkerWaiting, WorkerGone, RoadmapChanged,
                            CancelRequested, ResumeRequested, Tick, Stalled>;
 
-// ---- Effects, in the order they happened -----------------------------------------------------
+// ---- Effects, in the order they happened
 
 // A new attempt: record it, then tell the worker.
 struct AttemptAssigned {

@@ -9,21 +9,6 @@
 namespace saffron {
 namespace {
 
-const Scheduler::Want* FindWant(const Scheduler::Trial& trial, RoadmapId roadmap) {
-  for (const Scheduler::Want& want : trial.wants) {
-    if (want.roadmap == roadmap) return &want;
-  }
-  return nullptr;
-}
-Scheduler::Want* FindWant(Scheduler::Trial& trial, RoadmapId roadmap) {
-  return const_cast<Scheduler::Want*>(FindWant(std::as_const(trial), roadmap));
-}
-
-bool EndedWithoutResult(const TrialState& state) {
-  const Ended* ended = std::get_if<Ended>(&state);
-  return ended != nullptr && !IsResult(ended->outcome);
-}
-
 // Where the trial stands in the count of a roadmap that wants it, or gave it up.
 int64_t* CounterOf(Scheduler::RoadmapCounts& counts, const Scheduler::Trial& trial, bool active) {
   if (const Ended* ended = std::get_if<Ended>(&trial.state)) {
@@ -42,6 +27,13 @@ WorkOrder OrderOf(TrialId id, const Scheduler::Trial& trial, const Scheduler::Wa
 }
 
 }  // namespace
+
+const Scheduler::Want* Scheduler::Trial::FindWant(RoadmapId roadmap) const {
+  for (const Want& want : wants) {
+    if (want.roadmap == roadmap) return &want;
+  }
+  return nullptr;
+}
 
 std::string_view TrialStateName(const TrialState& state) {
   if (std::holds_alternative<Queued>(state)) return "queued";
@@ -69,7 +61,7 @@ Scheduler::Scheduler(const Options& options, const Snapshot& snapshot, absl::Tim
       trials_.at(w.trial).wants.push_back({r.id, w.replicate, w.baseline, true, w.position});
       roadmap.trials.insert(roadmap.trials.end(), w.trial);
     }
-    for (TrialId given_up : r.given_up) FindWant(trials_.at(given_up), r.id)->active = false;
+    for (TrialId given_up : r.given_up) trials_.at(given_up).FindWant(r.id)->active = false;
   }
   for (const Snapshot::Trial& t : snapshot.trials) Link(t.id, trials_.at(t.id));
 }
@@ -117,7 +109,7 @@ int64_t Scheduler::CountAhead(TrialId id) const {
   return 0;
 }
 
-// ---- Workers -----------------------------------------------------------------------------------
+// ---- Workers
 
 void Scheduler::On(const WorkerJoined& event, absl::Time now) {
   Worker& worker = workers_[event.worker];
@@ -331,146 +323,7 @@ absl::Duration Scheduler::Backoff(FailureClass failure, int failures) const {
   return std::min(options_.backoff * std::ldexp(1.0, doublings), options_.backoff_max);
 }
 
-// ---- Roadmaps ----------------------------------------------------------------------------------
-
-void Scheduler::On(const RoadmapChanged& event, absl::Time now) {
-  Roadmap& roadmap = roadmaps_[event.roadmap];
-  deadlines_.erase({roadmap.policy.deadline, event.roadmap});
-  roadmap.policy = event.policy;
-  if (event.policy.deadline != absl::InfiniteFuture()) {
-    deadlines_.insert({event.policy.deadline, event.roadmap});
-  }
-  const std::set<TrialId> before = std::move(roadmap.trials);
-  roadmap.trials.clear();
-  for (const WantedTrial& wanted : event.trials)
-    roadmap.trials.insert(roadmap.trials.end(), wanted.trial);
-  for (const WantedTrial& wanted : event.trials) Name(event.roadmap, wanted);
-  for (TrialId trial : before) {
-    if (roadmap.trials.count(trial) == 0) Unname(event.roadmap, trial);
-  }
-}
-
-void Scheduler::Name(RoadmapId roadmap, const WantedTrial& wanted) {
-  const Want want{roadmap, wanted.replicate, wanted.baseline, true, wanted.position};
-  auto [it, is_new] = trials_.try_emplace(wanted.trial);
-  if (is_new) {
-    it->second.cost_seconds = wanted.cost_seconds;
-    it->second.wants.push_back(want);
-    Link(wanted.trial, it->second);
-    effects_.push_back(TrialQueued{.trial = wanted.trial,
-                                   .ready_at = absl::InfinitePast(),
-                                   .reason = "submitted",
-                                   .is_new = true});
-    return;
-  }
-  const bool named_before = FindWant(it->second, roadmap) != nullptr;
-  const bool again = !named_before && EndedWithoutResult(it->second.state);
-  Alter(wanted.trial, [&](Trial& t) {
-    if (Want* old = FindWant(t, roadmap)) {
-      const bool active = old->active;
-      *old = want;
-      old->active = active;
-    } else {
-      t.wants.push_back(want);
-    }
-    if (!again) return;
-    t.state = Queued{};
-    t.failures = {};
-  });
-  if (again) {
-    effects_.push_back(TrialQueued{wanted.trial, absl::InfinitePast(), "submitted again", true});
-  }
-}
-
-void Scheduler::Unname(RoadmapId roadmap, TrialId id) {
-  Alter(id, [&](Trial& t) {
-    t.wants.erase(FindWant(t, roadmap));
-    // A queued trial that nobody wants is cancelled here and now, so that it is in no queue
-    // between.
-    if (std::holds_alternative<Queued>(t.state) && !IsWanted(t, absl::InfinitePast())) {
-      t.state = Ended{Outcome::kCancelled};
-      effects_.push_back(TrialEnded{id, Outcome::kCancelled, std::nullopt,
-                                    "the roadmap's new revision no longer names it"});
-    }
-  });
-}
-
-void Scheduler::GiveUp(RoadmapId roadmap, TrialId id, const std::string& reason) {
-  Alter(id, [&](Trial& t) {
-    FindWant(t, roadmap)->active = false;
-    effects_.push_back(WantChanged{roadmap, id, false});
-    if (IsWanted(t, absl::InfinitePast())) return;
-    if (const Leased* leased = std::get_if<Leased>(&t.state)) {
-      const AttemptId attempt{id, t.attempts};
-      effects_.push_back(AttemptEnded{attempt, Outcome::kCancelled, std::nullopt, reason});
-      effects_.push_back(AttemptAbandoned{attempt, leased->worker});
-    }
-    effects_.push_back(TrialEnded{id, Outcome::kCancelled, std::nullopt, reason});
-    t.state = Ended{Outcome::kCancelled};
-  });
-}
-
-void Scheduler::On(const CancelRequested& event, absl::Time now) {
-  auto roadmap = roadmaps_.find(event.roadmap);
-  if (roadmap == roadmaps_.end()) return;
-  const auto cancel = [&](TrialId id) {
-    const Trial* trial = FindTrial(id);
-    if (trial == nullptr || std::holds_alternative<Ended>(trial->state)) return;
-    const Want* want = FindWant(*trial, event.roadmap);
-    if (want != nullptr && want->active) GiveUp(event.roadmap, id, event.reason);
-  };
-  if (event.trials) {
-    for (TrialId id : *event.trials) cancel(id);
-  } else {
-    for (TrialId id : roadmap->second.trials) cancel(id);
-  }
-}
-
-void Scheduler::On(const ResumeRequested& event, absl::Time now) {
-  auto roadmap = roadmaps_.find(event.roadmap);
-  if (roadmap == roadmaps_.end()) return;
-  bool any = false;
-  const auto resume = [&](TrialId id) {
-    auto it = trials_.find(id);
-    if (it == trials_.end()) return;
-    const Want* want = FindWant(it->second, event.roadmap);
-    if (want == nullptr) return;
-    const bool take_up = !want->active;
-    const bool again = EndedWithoutResult(it->second.state);
-    if (!take_up && !again) return;
-    any = true;
-    if (take_up) effects_.push_back(WantChanged{event.roadmap, id, true});
-    if (again) effects_.push_back(TrialQueued{id, absl::InfinitePast(), event.reason, true});
-    Alter(id, [&](Trial& t) {
-      FindWant(t, event.roadmap)->active = true;
-      if (!again) return;
-      t.state = Queued{};
-      t.failures = {};
-    });
-  };
-  if (event.trials) {
-    for (TrialId id : *event.trials) resume(id);
-  } else {
-    for (TrialId id : roadmap->second.trials) resume(id);
-  }
-  absl::Time& deadline = roadmap->second.policy.deadline;
-  if (any && deadline != absl::InfiniteFuture()) {
-    deadlines_.erase({deadline, event.roadmap});
-    deadline = absl::InfiniteFuture();
-    effects_.push_back(DeadlineLifted{event.roadmap});
-  }
-}
-
-void Scheduler::StrikeDeadline(RoadmapId id) {
-  for (TrialId trial_id : roadmaps_.at(id).trials) {
-    const Trial& trial = trials_.at(trial_id);
-    if (std::holds_alternative<Queued>(trial.state) && FindWant(trial, id)->active) {
-      GiveUp(id, trial_id, "it had not started when the roadmap's total_time ran out");
-    }
-  }
-}
-
-// ---- Time --------------------------------------------------------------------------------------
+// ---- Time
 
 void Scheduler::On(const Tick& event, absl::Time now) {
   while (!expiries_.empty() && expiries_.begin()->first <= now) {
@@ -493,15 +346,7 @@ void Scheduler::On(const Stalled& event, absl::Time now) {
   for (auto& [id, worker] : workers_) Renew(id, worker, now + options_.lease);
 }
 
-// ---- Bookkeeping -------------------------------------------------------------------------------
-
-template <typename Change>
-void Scheduler::Alter(TrialId id, const Change& change) {
-  Trial& trial = trials_.at(id);
-  Unlink(id, trial);
-  change(trial);
-  Link(id, trial);
-}
+// ---- Bookkeeping
 
 void Scheduler::Link(TrialId id, Trial& trial) {
   for (const Want& want : trial.wants) {

@@ -120,6 +120,12 @@ class Scheduler {
     std::array<int, kFailureClasses> failures = {};  // since the budgets were fresh
     double cost_seconds = 0;
     absl::InlinedVector<Want, 1> wants;
+
+    // The roadmap's want; nullptr when it has none.
+    const Want* FindWant(RoadmapId roadmap) const;
+    Want* FindWant(RoadmapId roadmap) {
+      return const_cast<Want*>(std::as_const(*this).FindWant(roadmap));
+    }
   };
   // nullptr when there is no such trial.
   const Trial* FindTrial(TrialId trial) const;
@@ -184,7 +190,12 @@ class Scheduler {
   // Every change of a trial goes through here, so that queues, workers and counts follow. `change`
   // may alter state, wants and attempts.
   template <typename Change>
-  void Alter(TrialId id, const Change& change);
+  void Alter(TrialId id, const Change& change) {
+    Trial& trial = trials_.at(id);
+    Unlink(id, trial);
+    change(trial);
+    Link(id, trial);
+  }
   void Unlink(TrialId id, Trial& trial);
   void Link(TrialId id, Trial& trial);
   // Whether any roadmap still wants the trial started at `now`.

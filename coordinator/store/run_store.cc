@@ -101,7 +101,6 @@ absl::Status RunStore::LimitPagesForTest(int64_t pages) {
 }
 
 // ---- Reading back
-// --------------------------------------------------------------------------------
 
 namespace {
 

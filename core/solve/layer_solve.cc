@@ -10,7 +10,7 @@
 
 #include "core/base/status_macros.h"
 #include "core/solve/attention.h"
-#include "core/solve/calibrate.h"
+#include "core/solve/gain_fit.h"
 #include "core/solve/holdout.h"
 #include "core/solve/holdout_loss.h"
 #include "core/solve/key_counts.h"
@@ -20,32 +20,15 @@
 namespace saffron {
 namespace {
 
-// Tried from the second one outwards, as long as the hold-out loss falls.
+// Tried from the third one outwards, as long as the hold-out loss falls.
 constexpr double kAlphas[] = {100, 300, 1000, 3000};
 constexpr int kFirstAlpha = 2;
 // Tried upwards, as long as the hold-out loss falls.
 constexpr double kGammas[] = {0, 0.5, 1, 2};
-// Gains are first found on few hold-out targets, choices among settings are made on some, and what
-// is chosen is fitted and measured on all.
-constexpr int64_t kFewTargets = 625, kSomeTargets = 2500;
 // Rows of r and o keys differ from target to target, so that evidence has to be computed for each:
 // more of them than one r key's make do with fewer targets.
 constexpr int kPositionalDimMax = 64;
 constexpr int64_t kPositionalTargets = 4000;
-
-std::vector<int32_t> Thinned(const std::vector<int32_t>& targets, int64_t most) {
-  const int64_t size = static_cast<int64_t>(targets.size());
-  const int64_t stride = std::max<int64_t>(1, size / most);
-  std::vector<int32_t> thinned;
-  for (int64_t i = 0; i < size; i += stride) thinned.push_back(targets[i]);
-  return thinned;
-}
-
-Matrix<float> Shared(const std::vector<double>& gains) {
-  Matrix<float> row(1, static_cast<int64_t>(gains.size()));
-  for (size_t k = 0; k < gains.size(); ++k) row(0, k) = static_cast<float>(gains[k]);
-  return row;
-}
 
 // What one alpha leads to.
 struct Candidate {
@@ -69,7 +52,6 @@ class LayerSolver {
     RETURN_IF_ERROR(Count());
     MakeHoldout();
     ChooseAlpha();
-    Calibrate();
     SetStaticParams();
     if (problem_.shape.attention) Attend();
     if (problem_.spec.refold) RETURN_IF_ERROR(Refold());
@@ -79,7 +61,6 @@ class LayerSolver {
 
  private:
   bool sum_head() const { return problem_.shape.head == Head::kSum; }
-  bool calibrated() const { return problem_.spec.gains == GainMode::kCalibrated; }
 
   absl::Status Count() {
     ASSIGN_OR_RETURN(const CountTable lag1,
@@ -114,12 +95,7 @@ class LayerSolver {
     const std::vector<int32_t> all =
         rule_.Targets(static_cast<int64_t>(problem_.data.train.size()),
                       positional > kPositionalDimMax ? kPositionalTargets : kHoldoutTargets);
-    const auto loss = [&](std::vector<int32_t> targets) {
-      return std::make_unique<HoldoutLoss>(&window_, std::move(targets), problem_.soft);
-    };
-    few_ = loss(Thinned(all, kFewTargets));
-    some_ = loss(Thinned(all, kSomeTargets));
-    all_ = loss(all);
+    fit_ = std::make_unique<GainFit>(&window_, all, problem_.soft, problem_.spec.gains);
     clock_.Lap("holdout");
   }
 
@@ -150,46 +126,24 @@ class LayerSolver {
     return r;
   }
 
-  HoldoutLoss* Show(const std::vector<Matrix<float>>& r, HoldoutLoss* loss) const {
-    Evidence evidence = {.outputs = problem_.shape.outputs, .r = {}, .p = &p_};
-    for (int k = 0; k < keys_; ++k) evidence.r.push_back(&r[r.size() == 1 ? 0 : k]);
-    loss->SetEvidence(std::move(evidence));
-    return loss;
-  }
-
-  // Gains for `r` and their loss on some of the hold-out. From the best gains of similar evidence
-  // one Newton step suffices; else few targets lead near, and some to the end.
-  std::pair<std::vector<double>, double> FitGains(const std::vector<Matrix<float>>& r,
-                                                  const std::vector<double>* near) {
-    if (!calibrated()) {
-      const double gain = problem_.spec.gains == GainMode::kKnorm ? 1.0 : 1.0 / keys_;
-      const std::vector<double> gains(keys_, gain);
-      return {gains, Show(r, some_.get())->AtGainsOfTargets(Shared(gains))};
-    }
-    const auto on_some = [&](const std::vector<double>& g) { return some_->AtGains(g); };
-    if (near != nullptr) {
-      Show(r, some_.get());
-      std::vector<double> gains = CalibrateOnce(on_some, *near).gains;
-      const double loss = some_->AtGainsOfTargets(Shared(gains));
-      return {std::move(gains), loss};
-    }
-    Show(r, few_.get());
-    const auto on_few = [&](const std::vector<double>& g) { return few_->AtGains(g); };
-    Calibration fit = saffron::Calibrate(on_few, std::vector<double>(keys_, 1.0 / keys_));
-    Show(r, some_.get());
-    fit = saffron::Calibrate(on_some, std::move(fit.gains));
-    return {std::move(fit.gains), fit.loss};
+  GainFit::Fitted FitGains(const std::vector<Matrix<float>>& r, const std::vector<double>* near) {
+    if (near == nullptr) return fit_->FromScratch(r, p_);
+    fit_->Show(GainFit::Targets::kSome, r, p_);
+    return fit_->FromNear(*near);
   }
 
   Candidate TryAlpha(double alpha, const Candidate* near) {
     Candidate c;
     c.alpha = alpha;
     for (const Matrix<double>& f : f_) c.r.push_back(EvidenceOf(f, alpha));
-    std::tie(c.key_gains, c.loss) = FitGains(c.r, near != nullptr ? &near->key_gains : nullptr);
-    c.gains = c.key_gains;
-    if (!sum_head()) return c;
-    c.r = {EvidenceOf(Mixed(f_, c.key_gains), alpha)};
-    std::tie(c.gains, c.loss) = FitGains(c.r, near != nullptr ? &near->gains : nullptr);
+    GainFit::Fitted fitted = FitGains(c.r, near != nullptr ? &near->key_gains : nullptr);
+    c.key_gains = fitted.gains;
+    if (sum_head()) {
+      c.r = {EvidenceOf(Mixed(f_, c.key_gains), alpha)};
+      fitted = FitGains(c.r, near != nullptr ? &near->gains : nullptr);
+    }
+    c.gains = std::move(fitted.gains);
+    c.loss = fitted.loss;
     return c;
   }
 
@@ -213,24 +167,12 @@ class LayerSolver {
     clock_.Lap("choose alpha");
   }
 
-  // Gains on the whole hold-out: a Newton step from where the search ended, checked.
-  void Calibrate() {
-    Show(chosen_.r, all_.get());
-    if (!calibrated()) {
-      static_loss_ = all_->AtGainsOfTargets(Shared(chosen_.gains));
-    } else {
-      const auto on_all = [&](const std::vector<double>& g) { return all_->AtGains(g); };
-      Calibration fit = CalibrateOnce(on_all, chosen_.gains);
-      const double loss = all_->AtGainsOfTargets(Shared(fit.gains));
-      const double tolerance = 1e-4 * std::abs(loss);
-      if (!(std::abs(loss - fit.loss) < tolerance)) fit = saffron::Calibrate(on_all, chosen_.gains);
-      chosen_.gains = std::move(fit.gains);
-      static_loss_ = loss;
-    }
-    clock_.Lap("calibrate");
-  }
-
   void SetStaticParams() {
+    fit_->Show(GainFit::Targets::kAll, chosen_.r, p_);
+    GainFit::Fitted fitted = fit_->OnAll(chosen_.gains);
+    chosen_.gains = std::move(fitted.gains);
+    static_loss_ = fitted.loss;
+    clock_.Lap("calibrate");
     SaffuLayerParams<float>& params = solution_.params;
     params.shape = problem_.shape;
     double g = 0;
@@ -243,7 +185,7 @@ class LayerSolver {
     solution_.gains = chosen_.gains;
     solution_.alpha = chosen_.alpha;
     solution_.kappa = problem_.spec.kappa;
-    solution_.holdout_static_nats = static_loss_ / static_cast<double>(all_->size());
+    solution_.holdout_static_nats = static_loss_ / static_cast<double>(fit_->targets());
     solution_.holdout_nats = solution_.holdout_static_nats;
   }
 
@@ -260,11 +202,6 @@ class LayerSolver {
     std::vector<const Matrix<float>*> of_key;
     for (int k = 0; k < keys_; ++k) of_key.push_back(&likelihood[sum_head() ? 0 : k]);
     return SolveAttention(targets, shares_, of_key);
-  }
-
-  double LossOf(const AttentionGains& gains, const std::vector<Matrix<float>>& r,
-                HoldoutLoss* loss) {
-    return Show(r, loss)->AtGainsOfTargets(gains.OfTargets(&window_, loss->targets()));
   }
 
   GroupedTargets Targets(Part part) const {
@@ -291,10 +228,11 @@ class LayerSolver {
     GroupedTargets targets = Targets(Part::kCounted);
     const std::vector<Matrix<double>> w = AttentionLogRatios(&targets);
     clock_.Lap("attention");
+    fit_->Show(GainFit::Targets::kSome, chosen_.r, p_);
     double best = std::numeric_limits<double>::infinity(), gamma = 0;
     for (double candidate : kGammas) {
-      const AttentionGains gains(problem_.features, WithAttention(w, candidate));
-      const double loss = LossOf(gains, chosen_.r, some_.get());
+      const AttentionGains attention(problem_.features, WithAttention(w, candidate));
+      const double loss = fit_->LossUnder(attention, GainFit::Targets::kSome);
       if (!(loss < best)) break;
       best = loss;
       gamma = candidate;
@@ -302,41 +240,45 @@ class LayerSolver {
     const SaffuLayerParams<float> without = WithAttention(w, 0);
     solution_.params = WithAttention(w, gamma);
     clock_.Lap("choose gamma");
-    if (gamma > 0) {
-      const std::vector<Matrix<float>> plain = chosen_.r;
-      std::vector<Matrix<double>> attended = Recount(best, &targets);
-      const AttentionGains gains(problem_.features, solution_.params);
-      const double loss = LossOf(gains, chosen_.r, all_.get());
-      if (loss < static_loss_) {
-        solution_.gamma = gamma;
-        solution_.recounted = !attended.empty();
-        if (solution_.recounted) f_ = std::move(attended);
-        solution_.holdout_nats = loss / static_cast<double>(all_->size());
-      } else {
-        chosen_.r = plain;
-      }
-      clock_.Lap("recount");
+    if (gamma == 0) return;
+    const AttentionGains attention(problem_.features, solution_.params);
+    std::optional<Recounted> recounted = Recount(attention, best, &targets);
+    // Otherwise all of the hold-out has been shown chosen_.r already.
+    if (recounted.has_value()) fit_->Show(GainFit::Targets::kAll, recounted->r, p_);
+    const double loss = fit_->LossUnder(attention, GainFit::Targets::kAll);
+    clock_.Lap("recount");
+    if (!(loss < static_loss_)) {
+      solution_.params = without;
+      return;
     }
-    if (solution_.gamma == 0) solution_.params = without;
+    solution_.gamma = gamma;
+    solution_.recounted = recounted.has_value();
+    solution_.holdout_nats = loss / static_cast<double>(fit_->targets());
+    if (!recounted.has_value()) return;
+    f_ = std::move(recounted->f);
+    chosen_.r = std::move(recounted->r);
   }
 
-  // Counts under attention, on the scale of plain counts, by output.
-  std::vector<Matrix<double>> AttendedCounts(GroupedTargets* targets) const {
-    const AttentionGains gains(problem_.features, solution_.params);
-    std::vector<Matrix<double>> f = ByOutput(CountAttended(gains, targets));
+  // Counts weighted by attention, on the scale of plain counts, by output.
+  std::vector<Matrix<double>> AttendedCounts(const AttentionGains& attention,
+                                             GroupedTargets* targets) const {
+    std::vector<Matrix<double>> f = ByOutput(CountAttended(attention, targets));
     for (Matrix<double>& key : f) key *= keys_ / double{solution_.params.gain};
     return f;
   }
 
-  // Puts evidence from counts weighted by attention in place of chosen_.r, if it is better on some
-  // of the hold-out, and returns those counts; else none.
-  std::vector<Matrix<double>> Recount(double loss_without, GroupedTargets* targets) {
-    std::vector<Matrix<double>> f = AttendedCounts(targets);
-    std::vector<Matrix<float>> r = EvidenceOfHead(f, std::vector<double>(keys_, 1.0));
-    const AttentionGains gains(problem_.features, solution_.params);
-    if (!(LossOf(gains, r, some_.get()) < loss_without)) return {};
-    chosen_.r = std::move(r);
-    return f;
+  struct Recounted {
+    std::vector<Matrix<double>> f;
+    std::vector<Matrix<float>> r;
+  };
+  // Those counts and their evidence, where some of the hold-out likes it better.
+  std::optional<Recounted> Recount(const AttentionGains& attention, double loss_without,
+                                   GroupedTargets* targets) {
+    Recounted recounted = {.f = AttendedCounts(attention, targets), .r = {}};
+    recounted.r = EvidenceOfHead(recounted.f, std::vector<double>(keys_, 1.0));
+    fit_->Show(GainFit::Targets::kSome, recounted.r, p_);
+    if (!(fit_->LossUnder(attention, GainFit::Targets::kSome) < loss_without)) return std::nullopt;
+    return recounted;
   }
 
   // Evidence from counts of the whole stream: the hold-out has served.
@@ -349,7 +291,7 @@ class LayerSolver {
     std::vector<Matrix<double>> f;
     if (solution_.recounted) {
       GroupedTargets targets = Targets(Part::kHeld);
-      f = AttendedCounts(&targets);
+      f = AttendedCounts(AttentionGains(problem_.features, solution_.params), &targets);
     } else {
       ASSIGN_OR_RETURN(std::vector<KeyCounts> counts,
                        CountKeys(problem_, rule_, Part::kHeld, &window_));
@@ -391,7 +333,7 @@ class LayerSolver {
   double targets_counted_ = 0;
   std::vector<double> p_;          // [N]
   std::vector<Matrix<double>> f_;  // [NK] of [dim_k, N]
-  std::unique_ptr<HoldoutLoss> few_, some_, all_;
+  std::unique_ptr<GainFit> fit_;
   Candidate chosen_;
   std::vector<double> shares_;  // [NK] static A_k
   double static_loss_ = 0;

@@ -1,10 +1,14 @@
-// kill -9 of coordinator, workers and slots together, at random moments of a roadmap of real
-// models.
+// kill -9 at random moments of a roadmap of real models: of everything at once, and of one process
+// after the other. SAFFRON_CRASH_SEED gives other moments than the usual ones.
 
 #include <signal.h>
 
+#include <cstdlib>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/random.h"
 #include "gmock/gmock.h"
@@ -16,49 +20,100 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int kRounds = 20;
-constexpr uint64_t kSeed = 20;
+uint64_t Seed() {
+  const char* given = std::getenv("SAFFRON_CRASH_SEED");
+  return given == nullptr ? 20 : std::strtoull(given, nullptr, 10);
+}
 
-TEST(KillEverything, ARoadmapKilledTwentyTimesEndsWithTheResultsOfOneThatWasNot) {
-  Scene scene;
-  scene.AddTinyCorpus();
-  const std::string sweep = scene.Write("sweep.yaml", TinySweep());
-  const auto run = [&](const std::string& database) {
-    return std::vector<std::string>{"run", sweep, "--workers", "2", "--db", scene.Path(database)};
-  };
-  const absl::Time begun = absl::Now();
-  ASSERT_EQ(scene.Run(run("calm.db")).exit_code, 0);
-  const absl::Duration calm = absl::Now() - begun;
+class KillTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    scene_.AddTinyCorpus();
+    sweep_ = scene_.Write("sweep.yaml", TinySweep());
+    ASSERT_EQ(scene_.Run(RunCommand("calm.db"), absl::Minutes(5)).exit_code, 0);
+  }
 
-  // Moments from before the database exists to after most of the work is done; the rounds go on
-  // where the one before was killed.
-  const CounterRandom random(kSeed, RandomPurpose::kTest);
+  std::vector<std::string> RunCommand(const std::string& database) const {
+    return {"run", sweep_, "--workers", "2", "--seeds", "6", "--db", scene_.Path(database)};
+  }
+  double Uniform() { return random_.Uniform(draws_++); }
+  absl::Duration UpTo(absl::Duration most) { return most * Uniform(); }
+
+  // Waits for a random moment: soon, or soon after up to three more trials are done.
+  void WaitForAMoment(const std::string& database) {
+    if (Uniform() < 0.3) return absl::SleepFor(UpTo(absl::Milliseconds(150)));
+    const std::string done = "(SELECT count(*) FROM trials WHERE state = 'succeeded')";
+    const std::vector<std::string> before = scene_.Holds(done + " > 0", database)
+                                                ? scene_.Rows("SELECT " + done, database)
+                                                : std::vector<std::string>{"0"};
+    const std::string target = absl::StrCat(before[0], " + ", static_cast<int>(4 * Uniform()));
+    Eventually([&] { return scene_.Holds(done + " >= " + target, database); }, absl::Seconds(30));
+    absl::SleepFor(UpTo(absl::Milliseconds(80)));
+  }
+
+  // Every trial of `database` has one result, and all are those of the undisturbed run, bit for
+  // bit.
+  void ExpectAsIfNothingHadHappened(const std::string& database) {
+    const std::string metrics = scene_.DeterministicMetrics(database);
+    EXPECT_EQ(metrics, scene_.DeterministicMetrics("calm.db"));
+    EXPECT_THAT(metrics, HasSubstr("test/perplexity"));
+    EXPECT_EQ(scene_.One("PRAGMA integrity_check", database), "ok");
+    EXPECT_EQ(scene_.One("SELECT count(*) FROM trials WHERE state <> 'succeeded'", database), "0");
+    EXPECT_EQ(scene_.One("SELECT count(*) FROM (SELECT trial FROM attempts WHERE outcome = "
+                         "'succeeded' GROUP BY trial HAVING count(*) > 1)",
+                         database),
+              "0")
+        << "a trial counted twice";
+  }
+
+  Scene scene_;
+  std::string sweep_;
+  CounterRandom random_{Seed(), RandomPurpose::kTest};
+  uint64_t draws_ = 0;
+};
+
+TEST_F(KillTest, ARunKilledTwentyTimesEndsWithTheResultsOfOneThatWasNot) {
+  // Each round goes on where the one before was killed.
   int killed = 0;
-  for (int round = 0; round < kRounds; ++round) {
-    const double u = random.Uniform(static_cast<uint64_t>(round));
-    const absl::Duration after = calm * (0.02 + 0.5 * u * u);
-    auto process = scene.Start(run("killed.db"));
-    const absl::Time until = absl::Now() + after;
-    while (process->running() && absl::Now() < until) SleepBriefly();
+  for (int round = 0; round < 20; ++round) {
+    auto process = scene_.Start(RunCommand("killed.db"));
+    WaitForAMoment("killed.db");
     if (process->running()) ++killed;
     process->SignalGroup(SIGKILL);
     process->Wait();
   }
-  EXPECT_GE(killed, 3) << "the roadmap was finished before it could be killed";
-
-  const Ended last = scene.Run(run("killed.db"));
+  EXPECT_EQ(killed, 20) << "the roadmap was finished before it could be killed";
+  EXPECT_TRUE(scene_.Holds("(SELECT count(*) FROM attempts WHERE outcome IS NOT 'succeeded') > 0",
+                           "killed.db"))
+      << "no kill hit a trial";
+  const Ended last = scene_.Run(RunCommand("killed.db"), absl::Minutes(5));
   ASSERT_EQ(last.exit_code, 0) << last.err;
-  const std::string metrics = scene.DeterministicMetrics("killed.db");
-  EXPECT_EQ(metrics, scene.DeterministicMetrics("calm.db"));
-  EXPECT_THAT(metrics, HasSubstr("test/perplexity"));
-  EXPECT_EQ(scene.One("PRAGMA integrity_check", "killed.db"), "ok");
-  EXPECT_EQ(
-      scene.One("SELECT count(*) FROM (SELECT trial FROM attempts WHERE outcome = 'succeeded' "
-                "GROUP BY trial HAVING count(*) > 1)",
-                "killed.db"),
-      "0")
-      << "a trial counted twice";
-  EXPECT_EQ(scene.One("SELECT count(*) FROM trials WHERE state <> 'succeeded'", "killed.db"), "0");
+  ExpectAsIfNothingHadHappened("killed.db");
+}
+
+TEST_F(KillTest, CoordinatorAndWorkersKilledOneAfterTheOtherLoseNothing) {
+  scene_.environment["SAFFRON_DB"] = scene_.Path("cluster.db");
+  const auto worker = [this] {
+    return scene_.Start({"worker", "--coordinator", scene_.address()});
+  };
+  std::unique_ptr<Process> serve = scene_.Serve({"--lease", "1"});
+  std::unique_ptr<Process> workers[] = {worker(), worker()};
+  ASSERT_EQ(scene_.Run({"submit", sweep_, "--seeds", "6"}).exit_code, 0);
+  for (int round = 0; round < 12; ++round) {
+    WaitForAMoment("cluster.db");
+    const int victim = static_cast<int>(3 * Uniform());
+    if (victim == 2) {
+      serve.reset();
+      serve = scene_.Start({"serve", "--lease", "1", "--listen", scene_.address()});
+    } else {
+      workers[victim].reset();
+      workers[victim] = worker();
+    }
+  }
+  ASSERT_TRUE(serve->WaitFor("serving "));
+  const Ended wait = scene_.Run({"wait", "last"}, absl::Minutes(5));
+  EXPECT_EQ(wait.exit_code, 0) << wait.err;
+  ExpectAsIfNothingHadHappened("cluster.db");
 }
 
 }  // namespace

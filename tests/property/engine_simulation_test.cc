@@ -129,7 +129,7 @@ void Simulation::Boot() {
   engine_ = *std::move(engine);
 }
 
-// ---- Workers -----------------------------------------------------------------------------------
+// ---- Workers
 
 void Simulation::Call(Worker& w) {
   const int64_t call = w.call = ++last_call_;
@@ -252,7 +252,7 @@ void Simulation::CrashWorker(Worker& w) {
   });
 }
 
-// ---- The world ---------------------------------------------------------------------------------
+// ---- The world
 
 void Simulation::Faults() {
   if (now_ >= kFaultsEnd) return;

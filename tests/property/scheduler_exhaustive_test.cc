@@ -187,7 +187,7 @@ TEST(SchedulerExhaustive, EverySequenceCanBeFinished) {
   visit(root, 3);
 }
 
-// ---- Planted bugs: the ledger must notice each -------------------------------------------------
+// ---- Planted bugs: the ledger must notice each
 
 const AttemptId kFirst{TrialId{1}, 1}, kSecond{TrialId{1}, 2};
 constexpr WorkerId kA{1}, kB{2};

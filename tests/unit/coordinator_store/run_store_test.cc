@@ -20,7 +20,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 // ---- Opening
-// -------------------------------------------------------------------------------------
 
 std::string OpenError(const std::string& path) {
   auto opened = RunStore::Open({.path = path}, absl::Now());
@@ -100,7 +99,6 @@ TEST_F(StoreTest, TheCoordinatorKeepsItsIdAcrossRestarts) {
 }
 
 // ---- Submissions
-// ---------------------------------------------------------------------------------
 
 TEST_F(StoreTest, SubmittingTheSameSweepAgainChangesNothing) {
   EXPECT_EQ(Submit(SmallSweep("a", {1, 2, 3}, 2)).revision, 1);
@@ -206,7 +204,6 @@ TEST_F(StoreTest, APlanCountsEveryTrialOnce) {
 }
 
 // ---- Running
-// -------------------------------------------------------------------------------------
 
 TEST_F(StoreTest, AReloadedSchedulerKnowsWhatTheOldOneKnew) {
   Submit(SmallSweep("a", {1, 2, 3}, 2));
@@ -325,7 +322,6 @@ TEST_F(StoreTest, AFullDiskIsResourceExhaustedAndLeavesTheLastCommit) {
 }
 
 // ---- Views
-// ---------------------------------------------------------------------------------------
 
 class ViewTest : public StoreTest {
  protected:
@@ -409,7 +405,6 @@ TEST_F(ViewTest, AVariantMeasuredOverAnotherVocabularyIsNeverCalledBest) {
 }
 
 // ---- Other people's SQL
-// --------------------------------------------------------------------------
 
 absl::Status RunSql(const std::string& path, const std::string& sql,
                     absl::Duration limit = absl::Seconds(10)) {

@@ -1,0 +1,154 @@
+// The engine's calls from people: submitting, control, and how a roadmap stands.
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/engine/engine.h"
+#include "core/base/status_macros.h"
+#include "core/model/registry.h"
+
+namespace saffron {
+
+absl::Status Engine::DoSubmit(const Submission& submission, const Done<SubmitAnswer>& done) {
+  RETURN_IF_ERROR(BeginOnce());
+  SubmitAnswer answer{.name = submission.name};
+  ASSIGN_OR_RETURN(answer.plan, store_->Plan(submission));
+  ASSIGN_OR_RETURN(StoredRevision stored, store_->RecordSubmission(submission, now_));
+  answer.roadmap = stored.roadmap;
+  answer.revision = stored.revision;
+  if (stored.is_new) {
+    RETURN_IF_ERROR(Apply(std::move(stored.change)).status());
+    roadmaps_[stored.roadmap] = {.info = {.id = stored.roadmap,
+                                          .name = submission.name,
+                                          .revision = stored.revision,
+                                          .metric = submission.metric,
+                                          .maximize = submission.maximize,
+                                          .submitted = now_}};
+  }
+  Reply<SubmitAnswer>(done, std::move(answer));
+  return absl::OkStatus();
+}
+
+absl::Status Engine::DoControl(const ControlCall& call, bool resume, const Done<int64_t>& done) {
+  const absl::StatusOr<RoadmapView*> view = FindRoadmap(call.roadmap);
+  absl::Status refused = view.status();
+  std::optional<std::vector<TrialId>> trials;
+  for (int64_t id : call.trials) {
+    if (!trials) trials.emplace();
+    trials->push_back(TrialId{id});
+    const Scheduler::Trial* trial = scheduler_.FindTrial(TrialId{id});
+    const bool named = view.ok() && trial != nullptr &&
+                       std::any_of(trial->wants.begin(), trial->wants.end(), [&](const auto& want) {
+                         return want.roadmap == (*view)->info.id;
+                       });
+    if (!named && refused.ok()) {
+      refused = absl::NotFoundError(
+          absl::StrCat("trial ", id, " is not in roadmap ", (*view)->info.name));
+    }
+  }
+  if (!refused.ok()) {
+    Reply<int64_t>(done, refused);
+    return absl::OkStatus();
+  }
+  const RoadmapId roadmap = (*view)->info.id;
+  const std::string reason = call.reason.empty() ? (resume ? "resumed" : "cancelled") : call.reason;
+  Effects effects;
+  if (resume) {
+    ASSIGN_OR_RETURN(effects, Apply(ResumeRequested{roadmap, trials, reason}));
+  } else {
+    ASSIGN_OR_RETURN(effects, Apply(CancelRequested{roadmap, trials, reason}));
+  }
+  std::set<TrialId> changed;
+  for (const Effect& effect : effects) {
+    if (const auto* want = std::get_if<WantChanged>(&effect)) changed.insert(want->trial);
+    if (const auto* queued = std::get_if<TrialQueued>(&effect)) changed.insert(queued->trial);
+  }
+  if (!changed.empty()) {
+    RETURN_IF_ERROR(store_->RecordEvent(resume ? "resume" : "cancel", roadmap, std::nullopt,
+                                        absl::StrCat(reason, ": ", changed.size(), " trials"),
+                                        now_));
+  }
+  Reply<int64_t>(done, static_cast<int64_t>(changed.size()));
+  return absl::OkStatus();
+}
+
+absl::Status Engine::DoStatus(const std::string& selector, const Done<RoadmapStatus>& done) {
+  const absl::StatusOr<RoadmapView*> view = FindRoadmap(selector);
+  if (!view.ok()) {
+    Reply<RoadmapStatus>(done, view.status());
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(LoadView(*view));
+  const Scheduler::RoadmapCounts* counts = scheduler_.Counts((*view)->info.id);
+  const Scheduler::Fleet fleet = scheduler_.fleet();
+  Reply<RoadmapStatus>(
+      done, RoadmapStatus{.roadmap = (*view)->info,
+                          .counts = counts == nullptr ? Scheduler::RoadmapCounts{} : *counts,
+                          .workers = fleet.workers,
+                          .slots = fleet.slots,
+                          .best = (*view)->best,
+                          .last_failure = (*view)->last_failure,
+                          .paused = paused_});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Engine::RoadmapView*> Engine::FindRoadmap(const std::string& selector) {
+  if (roadmaps_.empty()) {
+    return absl::NotFoundError("there is no roadmap yet: submit one with `saffron submit`");
+  }
+  RoadmapView* found = nullptr;
+  std::vector<std::string> names;
+  for (auto& [id, view] : roadmaps_) {
+    names.push_back(view.info.name);
+    if (view.info.name == selector) return &view;
+    if (absl::StrCat(id.value) == selector) found = &view;
+    if (selector != "last") continue;
+    if (found == nullptr || view.info.submitted >= found->info.submitted) found = &view;
+  }
+  if (found != nullptr) return found;
+  const std::string near = NearestName(selector, names);
+  return absl::NotFoundError(
+      absl::StrCat("there is no roadmap ", selector,
+                   near.empty() ? "" : absl::StrCat("; did you mean ", near, "?")));
+}
+
+absl::Status Engine::LoadView(RoadmapView* view) {
+  if (view->loaded) return absl::OkStatus();
+  ASSIGN_OR_RETURN(view->best, store_->FindBest(view->info));
+  ASSIGN_OR_RETURN(view->last_failure, store_->LastFailure(view->info));
+  view->loaded = true;
+  return absl::OkStatus();
+}
+
+absl::Status Engine::NoteResult(const AttemptResult& result) {
+  if (result.report.outcome != Outcome::kSucceeded) return absl::OkStatus();
+  const TrialId id = result.report.attempt.trial;
+  for (const Scheduler::Want& want : scheduler_.FindTrial(id)->wants) {
+    auto it = roadmaps_.find(want.roadmap);
+    if (it == roadmaps_.end() || !it->second.loaded) continue;
+    RoadmapView& view = it->second;
+    for (const MetricValue& metric : result.final_metrics) {
+      if (metric.key != view.info.metric || !std::isfinite(metric.value)) continue;
+      const double sign = view.info.maximize ? -1 : 1;
+      if (view.best && sign * view.best->value <= sign * metric.value) continue;
+      ASSIGN_OR_RETURN(std::optional<std::string> label, store_->ComparableLabel(want.roadmap, id));
+      if (label) view.best = RunStore::Best{id, metric.value, *std::move(label)};
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Engine::NoteFailures(const Effects& effects) {
+  for (const Effect& effect : effects) {
+    const auto* ended = std::get_if<TrialEnded>(&effect);
+    if (ended == nullptr || ended->outcome != Outcome::kFailed) continue;
+    for (const Scheduler::Want& want : scheduler_.FindTrial(ended->trial)->wants) {
+      auto it = roadmaps_.find(want.roadmap);
+      if (it != roadmaps_.end()) it->second.last_failure = ended->message;
+    }
+  }
+}
+
+}  // namespace saffron
