@@ -2,6 +2,7 @@
 // Parameters, gradients and optimiser state of a model in one allocation.
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,25 @@ struct ParameterSegment {
   T* gradient = nullptr;        // [size]; null: zero everywhere, though the moments may not be
   bool decay = false;           // weight decay applies (matrices; not biases and scores)
   bool idle = false;            // never had a gradient: moments are zero, decay alone changes it
+};
+
+// What a tensor is to its model: optimisers treat these differently, and freezing goes by them.
+enum class TensorRole : uint8_t {
+  kHidden,     // a matrix between two hidden layers
+  kEmbedding,  // rows belong to tokens or positions
+  kReadout,    // columns belong to classes
+  kVector,     // biases, gains, scores
+};
+
+// A tensor of the model by the name that checkpoints know it under ("layers.0.mlp.w1"), row-major
+// at parameters()[begin].
+struct ParameterTensor {
+  std::string name;
+  int64_t begin = 0;
+  int64_t rows = 1, cols = 0;
+  TensorRole role = TensorRole::kVector;
+
+  int64_t size() const { return rows * cols; }
 };
 
 // Not thread-safe. Moved, never copied.
@@ -65,12 +85,18 @@ class ParameterArena {
   std::vector<ParameterSegment<T>>& segments() { return segments_; }
   const std::vector<ParameterSegment<T>>& segments() const { return segments_; }
 
+  // The model's tensors by ascending begin; together they are all parameters. Set when the model
+  // lays out its arena, the same in every run of a variant.
+  std::vector<ParameterTensor>& tensors() { return tensors_; }
+  const std::vector<ParameterTensor>& tensors() const { return tensors_; }
+
  private:
   static size_t Size(int64_t n) { return static_cast<size_t>(n); }
   Sizes sizes_;
   int64_t stride_ = 0;
   AlignedArray<T> data_;  // parameters, moments, gradients
   std::vector<ParameterSegment<T>> segments_;
+  std::vector<ParameterTensor> tensors_;
 };
 
 }  // namespace saffron
