@@ -22,7 +22,10 @@ absl::StatusOr<Database> OpenOrImagine(const std::string& path) {
   if (std::filesystem::exists(path, error)) {
     ASSIGN_OR_RETURN(Database db, Database::Open(path, Database::Mode::kReadOnly));
     ASSIGN_OR_RETURN(const int version, ReadSchemaVersion(db, path));
-    if (version > 0) return db;
+    if (version > 0) {
+      RETURN_IF_ERROR(CheckReadable(db, path));
+      return db;
+    }
   }
   ASSIGN_OR_RETURN(Database empty, Database::Open(":memory:", Database::Mode::kReadWriteCreate));
   RETURN_IF_ERROR(PrepareSchema(empty, "an empty database", absl::Now()));

@@ -84,10 +84,7 @@ absl::StatusOr<std::unique_ptr<ReadSource>> OpenLocalSource(const std::string& p
   }
   // On a connection of its own: the guarded one may not even ask what file this is.
   ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Mode::kReadOnly));
-  ASSIGN_OR_RETURN(const int version, ReadSchemaVersion(database, path));
-  if (version == 0) {
-    return absl::FailedPreconditionError(absl::StrCat(path, ": empty, not a Saffron database"));
-  }
+  RETURN_IF_ERROR(CheckReadable(database, path));
   ASSIGN_OR_RETURN(ReadQuery reader, ReadQuery::Open(path));
   return std::make_unique<LocalSource>(std::move(reader), path, std::move(flags));
 }

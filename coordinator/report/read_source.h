@@ -45,7 +45,7 @@ class ReadSource {
 
 // Opens a results database file read-only: never creates, migrates or blocks it, and waits out a
 // writer's lock. `flags` is what Flags() answers. NOT_FOUND: no such file. FAILED_PRECONDITION: not
-// a Saffron database, or one of a newer schema.
+// a Saffron database, or one of another schema version.
 absl::StatusOr<std::unique_ptr<ReadSource>> OpenLocalSource(const std::string& path,
                                                             std::string flags);
 

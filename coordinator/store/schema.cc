@@ -1,6 +1,8 @@
 #include "coordinator/store/schema.h"
 
 #include <random>
+#include <string>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -22,21 +24,51 @@ absl::StatusOr<int64_t> ReadInt(Database& db, const char* sql) {
   return value.value_or(0);
 }
 
-// From version 0: one transaction, so that a crash leaves an empty file.
+absl::Status NoteVersion(Database& db, int version, absl::Time now) {
+  ASSIGN_OR_RETURN(Statement insert, db.Prepare("INSERT INTO schema_version VALUES (?, ?, ?)"));
+  return insert.Run(version, absl::ToUnixMicros(now), SAFFRON_VERSION);
+}
+
 absl::Status Create(Database& db, absl::Time now) {
-  RETURN_IF_ERROR(db.Execute("BEGIN IMMEDIATE"));
-  const auto fill = [&]() -> absl::Status {
-    RETURN_IF_ERROR(db.Execute(kSchemaSql));
-    RETURN_IF_ERROR(db.Execute(absl::StrCat("PRAGMA application_id = ", kApplicationId)));
-    ASSIGN_OR_RETURN(Statement version, db.Prepare("INSERT INTO schema_version VALUES (?, ?, ?)"));
-    RETURN_IF_ERROR(version.Run(kSchemaVersion, absl::ToUnixMicros(now), SAFFRON_VERSION));
-    ASSIGN_OR_RETURN(Statement id, db.Prepare("INSERT INTO coordinator VALUES (1, ?, ?)"));
-    RETURN_IF_ERROR(id.Run(RandomId(), absl::ToUnixMicros(now)));
-    return db.Execute("COMMIT");
-  };
-  const absl::Status status = fill();
-  if (!status.ok()) (void)db.Execute("ROLLBACK");
-  return status;
+  RETURN_IF_ERROR(db.Execute(kSchemaSql));
+  RETURN_IF_ERROR(db.Execute(absl::StrCat("PRAGMA application_id = ", kApplicationId)));
+  RETURN_IF_ERROR(NoteVersion(db, kSchemaVersion, now));
+  ASSIGN_OR_RETURN(Statement id, db.Prepare("INSERT INTO coordinator VALUES (1, ?, ?)"));
+  return id.Run(RandomId(), absl::ToUnixMicros(now));
+}
+
+// The first column of every row.
+absl::StatusOr<std::vector<std::string>> ReadTexts(Database& db, const char* sql) {
+  std::vector<std::string> texts;
+  ASSIGN_OR_RETURN(Statement select, db.Prepare(sql));
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select.Next());
+    if (!row) return texts;
+    texts.emplace_back(select.Text(0));
+  }
+}
+
+// Views refer to each other and to tables by name only: as a database made today has them.
+absl::Status RemakeViews(Database& db) {
+  ASSIGN_OR_RETURN(Database fresh, Database::Open(":memory:", Database::Mode::kReadWriteCreate));
+  RETURN_IF_ERROR(fresh.Execute(kSchemaSql));
+  ASSIGN_OR_RETURN(const std::vector<std::string> views,
+                   ReadTexts(fresh, "SELECT sql FROM sqlite_schema WHERE type = 'view'"));
+  for (const std::string& sql : views) RETURN_IF_ERROR(db.Execute(sql));
+  return absl::OkStatus();
+}
+
+absl::Status Migrate(Database& db, int from, absl::Time now) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> views,
+                   ReadTexts(db, "SELECT name FROM sqlite_schema WHERE type = 'view'"));
+  for (const std::string& name : views) {
+    RETURN_IF_ERROR(db.Execute(absl::StrCat("DROP VIEW ", name)));
+  }
+  for (int version = from + 1; version <= kSchemaVersion; ++version) {
+    RETURN_IF_ERROR(db.Execute(kMigrations[version - 2]));
+    RETURN_IF_ERROR(NoteVersion(db, version, now));
+  }
+  return RemakeViews(db);
 }
 
 }  // namespace
@@ -69,8 +101,24 @@ absl::StatusOr<int> ReadSchemaVersion(Database& db, const std::string& path) {
 
 absl::Status PrepareSchema(Database& db, const std::string& path, absl::Time now) {
   ASSIGN_OR_RETURN(const int version, ReadSchemaVersion(db, path));
-  if (version == 0) return Create(db, now);
-  return absl::OkStatus();
+  if (version == kSchemaVersion) return absl::OkStatus();
+  RETURN_IF_ERROR(db.Execute("BEGIN IMMEDIATE"));
+  absl::Status status = version == 0 ? Create(db, now) : Migrate(db, version, now);
+  if (status.ok()) status = db.Execute("COMMIT");
+  if (!status.ok() && sqlite3_get_autocommit(db.get()) == 0) (void)db.Execute("ROLLBACK");
+  return status;
+}
+
+absl::Status CheckReadable(Database& db, const std::string& path) {
+  ASSIGN_OR_RETURN(const int version, ReadSchemaVersion(db, path));
+  if (version == kSchemaVersion) return absl::OkStatus();
+  if (version == 0) {
+    return absl::FailedPreconditionError(absl::StrCat(path, ": empty, not a Saffron database"));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, " is of schema version ", version, ", older than version ", kSchemaVersion,
+                   " that this saffron (", SAFFRON_VERSION,
+                   ") reads: `saffron serve` or `saffron run` on it brings it up to date"));
 }
 
 }  // namespace saffron

@@ -1,8 +1,12 @@
--- Saffron's results database, schema version 1.
+-- Saffron's results database, schema version 2.
 --
 -- One writer (the coordinator), any number of readers while it runs (WAL). Columns that end in _us
 -- are microseconds since 1970-01-01 UTC by the coordinator's clock unless they say otherwise.
 -- The views at the end are the stable interface; tables may grow columns.
+--
+-- This is the newest version. An older database is brought to it by migrations/NNN.sql, the step from
+-- version NNN-1 to NNN: whoever changes a table here writes one, raises kSchemaVersion (schema.h), and
+-- adds new columns after the old ones, where ALTER TABLE puts them. Views need no migration.
 
 CREATE TABLE schema_version (
   version    INTEGER PRIMARY KEY,
@@ -30,7 +34,9 @@ CREATE TABLE roadmaps (
   id         INTEGER PRIMARY KEY,
   name       TEXT NOT NULL UNIQUE,
   revision   INTEGER NOT NULL,           -- the current one
-  created_us INTEGER NOT NULL
+  created_us INTEGER NOT NULL,
+  priority   REAL NOT NULL DEFAULT 1,    -- its share of the workers, relative to the other roadmaps'; > 0
+  paused     TEXT                        -- why nothing of it is started; NULL: it is not paused
 ) STRICT;
 
 -- One state of a roadmap's file. Submitting an edited file makes the next one.
@@ -54,6 +60,7 @@ CREATE TABLE revisions (
   memory_bytes        INTEGER,           -- most a trial may use; NULL: no limit
   deadline_us         INTEGER,           -- what has not started by then is cancelled; NULL: none
   submitted_us INTEGER NOT NULL,
+  retry_poison INTEGER NOT NULL DEFAULT 3,  -- a trial that was lost with so many workers is given up; 0: never
   PRIMARY KEY (roadmap, revision)
 ) STRICT, WITHOUT ROWID;
 
@@ -64,7 +71,12 @@ CREATE TABLE variants (
   json       TEXT NOT NULL,              -- every relevant key and its value, sorted: json ->> '$."model.bits"'
   parameters REAL NOT NULL,              -- number of model parameters, estimated from the shape
   flops      REAL NOT NULL,              -- estimated floating-point operations of one trial
-  seconds    REAL NOT NULL               -- estimated time of one trial on one reference core
+  seconds    REAL NOT NULL,              -- estimated time of one trial on one reference core
+  -- Set iff its trials start from trials of another variant; part of the identity:
+  parent          INTEGER REFERENCES variants (id),
+  init_seed       INTEGER,               -- the parent's seed; NULL: the trial's own
+  init_checkpoint TEXT,                  -- 'best' or 'last'
+  init_derive     TEXT                   -- JSON array: what is done to the parent's model, in order
 ) STRICT;
 
 -- The distinct variants of a revision, in the order of its expansion.
@@ -111,8 +123,11 @@ CREATE TABLE trials (
   message       TEXT NOT NULL,           -- why it diverged, failed or was cancelled
   created_us    INTEGER NOT NULL,
   ended_us      INTEGER,                 -- set iff terminal
+  parent        INTEGER REFERENCES trials (id),  -- it starts from this one's checkpoint
+  orphaned      INTEGER NOT NULL DEFAULT 0,  -- 1: cancelled because its parent has no result
   UNIQUE (variant, seed, data, numerics)
 ) STRICT;
+CREATE INDEX trials_parent ON trials (parent) WHERE parent IS NOT NULL;
 
 -- The trials of a revision. A trial may belong to several roadmaps.
 CREATE TABLE roadmap_trials (
@@ -120,6 +135,8 @@ CREATE TABLE roadmap_trials (
   revision INTEGER NOT NULL,
   trial    INTEGER NOT NULL REFERENCES trials (id),
   wanted   INTEGER NOT NULL,             -- 0 once the roadmap cancelled it
+  trial_time_us INTEGER,                 -- limits of this trial alone, set when it was retried;
+  memory_bytes  INTEGER,                 -- NULL: those of the revision
   PRIMARY KEY (roadmap, revision, trial),
   FOREIGN KEY (roadmap, revision) REFERENCES revisions (roadmap, revision)
 ) STRICT, WITHOUT ROWID;
@@ -160,18 +177,21 @@ CREATE TABLE results (
   PRIMARY KEY (trial, key)
 ) STRICT, WITHOUT ROWID;
 
--- Content-addressed files.
+-- Content-addressed files: what was stored, and for whom. One file may have several rows.
 CREATE TABLE artifacts (
   id         INTEGER PRIMARY KEY,
-  trial      INTEGER REFERENCES trials (id),
-  attempt    INTEGER,
-  kind       TEXT NOT NULL,              -- 'checkpoint', 'report', ...
-  sha256     TEXT NOT NULL,
+  sha256     TEXT NOT NULL,              -- of the bytes; names the file in the artifact store
   bytes      INTEGER NOT NULL,
-  path       TEXT NOT NULL,
-  created_us INTEGER NOT NULL
+  kind       TEXT NOT NULL,              -- 'checkpoint', 'trace', 'report', ...
+  role       TEXT NOT NULL,              -- of a checkpoint: 'best' or 'last'; else ''
+  trial      INTEGER REFERENCES trials (id),
+  attempt    INTEGER,                    -- that made it
+  step       INTEGER,                    -- optimisation steps done
+  created_us INTEGER NOT NULL,
+  deleted_us INTEGER,                    -- when the file was given up; NULL: it is kept
+  UNIQUE (trial, attempt, kind, role, step, sha256)
 ) STRICT;
-CREATE INDEX artifacts_trial ON artifacts (trial);
+CREATE INDEX artifacts_sha256 ON artifacts (sha256);
 
 CREATE TABLE workers (
   id            INTEGER PRIMARY KEY,
@@ -182,8 +202,17 @@ CREATE TABLE workers (
   slots         INTEGER NOT NULL,
   build         TEXT NOT NULL,
   registered_us INTEGER NOT NULL,
-  left_us       INTEGER                  -- when it was found lost; NULL while it is expected to call
+  left_us       INTEGER,                 -- when it was found lost; NULL while it is expected to call
+  drained       TEXT                     -- why it gets no new work; NULL: it does
 ) STRICT;
+
+-- Machines that are treated differently from the rest, by host name.
+CREATE TABLE nodes (
+  hostname   TEXT PRIMARY KEY,
+  standing   TEXT NOT NULL CHECK (standing IN ('quarantined', 'trusted')),  -- no new work; never quarantined
+  reason     TEXT NOT NULL,              -- the evidence, or who said so
+  changed_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Everything that happened, in order. Append-only.
 CREATE TABLE events (

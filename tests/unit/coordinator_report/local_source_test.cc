@@ -92,6 +92,13 @@ TEST_F(LocalSourceTest, ANewerSchemaIsRefused) {
   EXPECT_THAT(std::string(opened.status().message()), HasSubstr("99"));
 }
 
+TEST_F(LocalSourceTest, AnOlderSchemaIsRefusedSayingWhatBringsItUpToDate) {
+  sample_.Run("UPDATE schema_version SET version = 1");
+  const auto opened = OpenLocalSource(sample_.path(), "");
+  EXPECT_TRUE(absl::IsFailedPrecondition(opened.status()));
+  EXPECT_THAT(std::string(opened.status().message()), HasSubstr("saffron serve"));
+}
+
 TEST_F(LocalSourceTest, OddFileNamesAreNotReadAsUris) {
   const std::string odd = testing::TempDir() + "saffron 100%?x#y.db";
   std::filesystem::copy_file(sample_.path(), odd,

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/report/read_source.h"
+#include "coordinator/store/schema.h"
 #include "gtest/gtest.h"
 
 namespace saffron {
@@ -62,7 +63,7 @@ inline SampleDatabase::SampleDatabase() {
   schema << file.rdbuf();
   Run("PRAGMA synchronous = OFF; PRAGMA application_id = 0x53414652");
   Run(schema.str());
-  Insert("schema_version", {{"version", "1"}});
+  Insert("schema_version", {{"version", absl::StrCat(kSchemaVersion)}});
   Insert("datasets", {{"id", "1"}, {"fingerprint", "'f00d'"}, {"name", "'sotu'"}});
 }
 
@@ -81,8 +82,9 @@ inline void SampleDatabase::Run(const std::string& sql) {
 inline int64_t SampleDatabase::Insert(const std::string& table,
                                       std::map<std::string, std::string> columns) {
   sqlite3_stmt* info = nullptr;
-  const std::string ask = absl::StrCat("SELECT name, type FROM pragma_table_info('", table,
-                                       "') WHERE \"notnull\" AND NOT (pk = 1 AND name = 'id')");
+  const std::string ask =
+      absl::StrCat("SELECT name, type FROM pragma_table_info('", table,
+                   "') WHERE \"notnull\" AND dflt_value IS NULL AND NOT (pk = 1 AND name = 'id')");
   EXPECT_EQ(sqlite3_prepare_v2(db_, ask.c_str(), -1, &info, nullptr), SQLITE_OK);
   while (sqlite3_step(info) == SQLITE_ROW) {
     const auto text = [&](int i) {
