@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/layers/softmax_loss.h"
@@ -28,6 +29,14 @@ absl::StatusOr<OneHotSoftmaxRegression<T>> OneHotSoftmaxRegression<T>::Create(
   model.had_gradient_.assign(rows, 0);
   model.rows_.reserve(rows_in_batch);
   model.arena_.segments().reserve(rows + 1);
+  for (int lag = 1; lag <= lags; ++lag) {
+    model.arena_.tensors().push_back({.name = absl::StrCat("w.", lag),
+                                      .begin = int64_t{lag - 1} * vocab * vocab,
+                                      .rows = vocab,
+                                      .cols = vocab,
+                                      .role = TensorRole::kReadout});
+  }
+  model.arena_.tensors().push_back({.name = "bias", .begin = rows * vocab, .cols = vocab});
   model.ListSegments();
   return model;
 }
@@ -123,6 +132,20 @@ void OneHotSoftmaxRegression<T>::ListSegments() {
                         .idle = idle});
   }
   segments.push_back({.begin = rows * vocab_, .size = vocab_, .gradient = gradients});
+}
+
+// A row without a moment that is not zero may as well never have had a gradient.
+template <typename T>
+void OneHotSoftmaxRegression<T>::ArenaRestored() {
+  for (int64_t row = 0; row < int64_t{lags_} * vocab_; ++row) {
+    bool moved = false;
+    for (int i = 0; i < arena_.moments() && !moved; ++i) {
+      const T* moment = arena_.moment(i).data() + row * vocab_;
+      moved = std::any_of(moment, moment + vocab_, [](T m) { return m != 0; });
+    }
+    had_gradient_[row] = moved ? 1 : 0;
+  }
+  ListSegments();
 }
 
 template <typename T>

@@ -57,6 +57,7 @@ class StackedSaffu final : public SaffuNetwork<T> {
       stack_ = std::make_unique<LayerStack<T>>(places_, gains_, *features_, chunk_, train);
       ok = ok && stack_->ok();
     }
+    NameTensors();
     if (ok) return absl::OkStatus();
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for batches of ", chunk_, " targets"));
@@ -181,6 +182,37 @@ class StackedSaffu final : public SaffuNetwork<T> {
       places.beta = take(places.shape->num_keys());
       places.bias = take(places.bias_size());
     }
+  }
+
+  void NameTensors() {
+    std::vector<ParameterTensor>& tensors = arena_.tensors();
+    for (int l = 0; l < num_layers(); ++l) {
+      const LayerPlaces<T>& places = places_[l];
+      const SaffuLayerShape& shape = shapes_[l];
+      const std::string layer = absl::StrCat("layers.", l, ".");
+      const bool top = l + 1 == num_layers();
+      tensors.push_back({.name = layer + "u",
+                         .begin = places.u,
+                         .rows = shape.InputDim(),
+                         .cols = shape.outputs,
+                         .role = top ? TensorRole::kReadout : TensorRole::kHidden,
+                         .block = kBlock<T>});
+      for (int k = 0; shape.attention && k < shape.num_keys(); ++k) {
+        tensors.push_back({.name = absl::StrCat(layer, "w.", k),
+                           .begin = places.w_offset(k),
+                           .rows = shape.keys[0].dim,
+                           .cols = shape.keys[k].dim,
+                           .role = TensorRole::kHidden,
+                           .block = PaddedDim(shape.keys[k].dim)});
+      }
+      tensors.push_back({.name = layer + "beta", .begin = places.beta, .cols = shape.num_keys()});
+      if (!places.has_bias) continue;
+      tensors.push_back({.name = layer + "bias",
+                         .begin = places.bias,
+                         .cols = shape.outputs,
+                         .block = kBlock<T>});
+    }
+    std::ranges::sort(tensors, {}, &ParameterTensor::begin);
   }
 
   // Calls f(place in the arena, member of SaffuLayerParams, index in it) for all of a layer.

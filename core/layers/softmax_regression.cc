@@ -23,6 +23,9 @@ absl::StatusOr<DenseSoftmaxRegression<T>> DenseSoftmaxRegression<T>::Create(
   T* gradient = model.arena_.gradients().data();
   model.arena_.segments() = {{.begin = 0, .size = weights, .gradient = gradient, .decay = true},
                              {.begin = weights, .size = outputs, .gradient = gradient + weights}};
+  model.arena_.tensors() = {
+      {.name = "w", .begin = 0, .rows = inputs, .cols = outputs, .role = TensorRole::kReadout},
+      {.name = "bias", .begin = weights, .cols = outputs}};
   const int stride = PaddedDim(outputs);
   model.x_.setZero(options.batch_max, inputs);
   model.z_.setZero(options.batch_max, stride);

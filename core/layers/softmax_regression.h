@@ -79,6 +79,8 @@ class OneHotSoftmaxRegression {
   absl::Span<T> weights(int lag);
   absl::Span<T> bias();
   ParameterArena<T>& arena() { return arena_; }
+  // To be called when parameters and moments of another run were put into the arena.
+  void ArenaRestored();
   int lags() const { return lags_; }
   int vocab() const { return vocab_; }
 

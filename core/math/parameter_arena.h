@@ -33,14 +33,27 @@ enum class TensorRole : uint8_t {
 };
 
 // A tensor of the model by the name that checkpoints know it under ("layers.0.mlp.w1"), row-major
-// at parameters()[begin].
+// at parameters()[begin] unless it says otherwise.
 struct ParameterTensor {
   std::string name;
   int64_t begin = 0;
   int64_t rows = 1, cols = 0;
   TensorRole role = TensorRole::kVector;
+  // Columns stand in blocks of so many, each block row-major and the last one filled up with zeros.
+  // 0: one block of `cols`, which is plain row-major; with more than `cols`, rows are padded.
+  int64_t block = 0;
 
   int64_t size() const { return rows * cols; }
+  int64_t block_cols() const { return block > 0 ? block : cols; }
+  // Elements it takes in the arena, padding included.
+  int64_t stored() const {
+    return cols == 0 ? 0 : (cols + block_cols() - 1) / block_cols() * block_cols() * rows;
+  }
+  // Where element (row, col) stands.
+  int64_t at(int64_t row, int64_t col) const {
+    const int64_t b = block_cols();
+    return begin + (col / b * rows + row) * b + col % b;
+  }
 };
 
 // Not thread-safe. Moved, never copied.
@@ -85,8 +98,8 @@ class ParameterArena {
   std::vector<ParameterSegment<T>>& segments() { return segments_; }
   const std::vector<ParameterSegment<T>>& segments() const { return segments_; }
 
-  // The model's tensors by ascending begin; together they are all parameters. Set when the model
-  // lays out its arena, the same in every run of a variant.
+  // The model's tensors by ascending begin; together they are all parameters, but for padding that
+  // stays zero. Set when the model lays out its arena, the same in every run of a variant.
   std::vector<ParameterTensor>& tensors() { return tensors_; }
   const std::vector<ParameterTensor>& tensors() const { return tensors_; }
 

@@ -48,6 +48,8 @@ class Optimizer {
   void Step(ParameterArena<T>& arena, double lr);
 
   int64_t steps_done() const { return steps_; }
+  // Goes on after `steps` steps of an earlier run, whose moments are in the arena again.
+  void ResumeAt(int64_t steps) { steps_ = steps; }
 
  protected:
   // What Update needs of the step: number from 1, and rate.

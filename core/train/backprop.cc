@@ -9,7 +9,9 @@
 #include "core/base/status_macros.h"
 #include "core/optim/schedule.h"
 #include "core/train/batch_order.h"
+#include "core/train/checkpoint_pace.h"
 #include "core/train/stopwatch.h"
+#include "core/train/training_state.h"
 
 namespace saffron {
 namespace {
@@ -24,42 +26,6 @@ absl::StatusOr<Schedule> MakeScheduleOf(const ResolvedVariant& variant) {
   if (variant.Has("train.final_lr")) config.final_fraction = variant.Double("train.final_lr");
   return Schedule::Make(variant.String("train.schedule"), config);
 }
-
-// The parameters worth keeping, and whether there is still hope of better ones.
-class BestSoFar {
- public:
-  BestSoFar(bool keep_best, int64_t patience) : keep_best_(keep_best), patience_(patience) {}
-
-  void Offer(int64_t step, double nats, ParameterArena<float>& arena) {
-    if (!(nats < best_nats_)) {
-      ++evaluations_since_;
-      return;
-    }
-    best_nats_ = nats;
-    evaluations_since_ = 0;
-    best_step_ = step;
-    if (keep_best_) parameters_.assign(arena.parameters().begin(), arena.parameters().end());
-  }
-  bool OutOfPatience() const { return patience_ > 0 && evaluations_since_ >= patience_; }
-
-  // Puts the parameters to keep into the arena, which holds those of step `last`; returns their
-  // step.
-  int64_t Restore(int64_t last, ParameterArena<float>& arena) const {
-    if (!keep_best_ || parameters_.empty()) return last;
-    if (best_step_ != last) {
-      std::copy(parameters_.begin(), parameters_.end(), arena.parameters().begin());
-    }
-    return best_step_;
-  }
-
- private:
-  bool keep_best_;
-  int64_t patience_;
-  double best_nats_ = std::numeric_limits<double>::infinity();
-  int64_t evaluations_since_ = 0;
-  int64_t best_step_ = 0;
-  std::vector<float> parameters_;
-};
 
 class Run {
  public:
@@ -77,71 +43,148 @@ class Run {
         clip_(inputs.variant.Double("train.clip")),
         interval_(EvaluationInterval(inputs.variant)),
         prior_nats_(model.PriorNats()),
-        best_(inputs.variant.String("train.keep") == "best", inputs.variant.Int("train.patience")) {
+        keep_best_(inputs.variant.String("train.keep") == "best"),
+        patience_(inputs.variant.Int("train.patience")),
+        pace_(inputs.env.checkpoints) {
+    state_.best_nats = std::numeric_limits<double>::infinity();
   }
 
   absl::StatusOr<BackpropReport> Go() {
-    Evaluate(0);
+    if (inputs_.env.resume_from.empty()) {
+      Evaluate(0);
+    } else {
+      RETURN_IF_ERROR(Resume());
+    }
     Stopwatch watch;
-    for (int64_t step = 1; step <= steps_ && !report_.diverged; ++step) {
+    for (int64_t step = state_.step + 1; step <= steps_ && !diverged_; ++step) {
       if (inputs_.stopped()) {
+        state_.train_seconds += watch.Lap();
+        if (pace_.WorthHandingBack(state_.step) && inputs_.hands_back()) Save();
         return absl::CancelledError(absl::StrCat("stopped after ", step - 1, " steps"));
       }
+      if (pace_.IsDue(state_.step)) {
+        state_.train_seconds += watch.Lap();
+        Save();
+        watch.Lap();
+      }
       Step(step);
-      if (report_.diverged || (step % interval_ != 0 && step != steps_)) continue;
-      report_.train_seconds += watch.Lap();
+      if (diverged_ || (step % interval_ != 0 && step != steps_)) continue;
+      state_.train_seconds += watch.Lap();
       Evaluate(step);
       watch.Lap();
-      if (best_.OutOfPatience()) break;
+      if (patience_ > 0 && state_.evaluations_since >= patience_) break;
     }
-    report_.train_seconds += watch.Seconds();
-    report_.best_step = best_.Restore(report_.steps_done, model_.arena());
-    return report_;
+    state_.train_seconds += watch.Seconds();
+    return Report();
   }
 
  private:
   void Diverge(std::string message) {
-    report_.diverged = true;
-    report_.message = std::move(message);
+    diverged_ = true;
+    why_ = std::move(message);
+  }
+
+  void Record(Measurement measurement) {
+    sink_.Record(measurement);
+    state_.curve.push_back(std::move(measurement));
+  }
+
+  absl::Status Resume() {
+    absl::StatusOr<TrainingState> state =
+        ReadTrainingState(inputs_.env.resume_from, inputs_, model_.arena());
+    if (absl::IsFailedPrecondition(state.status())) return state.status();
+    if (!state.ok()) return absl::DataLossError(state.status().message());
+    state_ = *std::move(state);
+    model_.ArenaRestored();
+    optimizer_.ResumeAt(state_.step);
+    for (const Measurement& measurement : state_.curve) sink_.Record(measurement);
+    pace_.Begin(state_.step);
+    return absl::OkStatus();
+  }
+
+  void Save() {
+    const Stopwatch watch;
+    const std::string path =
+        absl::StrCat(inputs_.env.checkpoints.prefix, "-", state_.step, ".safetensors");
+    const absl::StatusOr<WrittenFile> written =
+        WriteTrainingState(path, inputs_, state_, model_.arena());
+    pace_.Saved(state_.step, watch.Seconds());
+    if (!inputs_.env.checkpoints.on_saved) return;
+    if (!written.ok()) return inputs_.env.checkpoints.on_saved(written.status());
+    inputs_.env.checkpoints.on_saved(
+        SavedCheckpoint{path, written->sha256, written->bytes, state_.step});
   }
 
   void Step(int64_t step) {
     order_.Batch(step - 1, batch_, &examples_);
     const double loss = model_.LossAndGradient(examples_);
     if (!std::isfinite(loss)) {
-      report_.train_loss = loss;
+      state_.train_loss = loss;
       return Diverge(absl::StrCat("train/loss is ", loss, " at step ", step));
     }
     if (clip_ > 0) ClipGlobalNorm(model_.arena(), clip_);
     optimizer_.Step(model_.arena(), lr_ * schedule_.Factor(step));
-    loss_sum_ += loss;
-    ++losses_;
-    report_.steps_done = step;
+    state_.loss_sum += loss;
+    ++state_.losses;
+    state_.step = step;
   }
 
   void Evaluate(int64_t step) {
     const Stopwatch watch;
-    if (losses_ > 0) {
-      report_.train_loss = loss_sum_ / static_cast<double>(losses_);
-      sink_.Record({"train/loss", step, report_.train_loss});
-      loss_sum_ = 0;
-      losses_ = 0;
+    if (state_.losses > 0) {
+      state_.train_loss = state_.loss_sum / static_cast<double>(state_.losses);
+      Record({"train/loss", step, state_.train_loss});
+      state_.loss_sum = 0;
+      state_.losses = 0;
     }
     const Evaluation curve = model_.EvaluateCurve();
     const double nats = curve.nats_per_target();
-    sink_.Record({"valid/nats_per_token", step, nats});
-    sink_.Record({"valid/perplexity", step, std::exp(nats)});
-    report_.evaluated_targets += curve.targets;
+    Record({"valid/nats_per_token", step, nats});
+    Record({"valid/perplexity", step, std::exp(nats)});
+    state_.evaluated_targets += curve.targets;
     // A start may be far off and recover; what training has made worse than this will not.
-    const double worst = step > 0 ? std::max(nats, report_.train_loss) : 0;
+    const double worst = step > 0 ? std::max(nats, state_.train_loss) : 0;
     if (!std::isfinite(nats) || worst > kBlowUp * prior_nats_) {
       Diverge(absl::StrCat("at step ", step, " valid/nats_per_token is ", nats, " and train/loss ",
-                           report_.train_loss, ", while token frequencies alone give ",
+                           state_.train_loss, ", while token frequencies alone give ",
                            prior_nats_));
     } else {
-      best_.Offer(step, nats, model_.arena());
+      Offer(step, nats);
     }
-    report_.evaluate_seconds += watch.Seconds();
+    state_.evaluate_seconds += watch.Seconds();
+  }
+
+  // Remembers the present parameters if they are the best so far.
+  void Offer(int64_t step, double nats) {
+    if (!(nats < state_.best_nats)) {
+      ++state_.evaluations_since;
+      return;
+    }
+    state_.best_nats = nats;
+    state_.evaluations_since = 0;
+    state_.best_step = step;
+    if (!keep_best_) return;
+    const absl::Span<const float> parameters = model_.arena().parameters();
+    state_.best_parameters.assign(parameters.begin(), parameters.end());
+  }
+
+  // Puts the parameters to keep into the arena.
+  BackpropReport Report() {
+    BackpropReport report;
+    report.diverged = diverged_;
+    report.message = why_;
+    report.steps_done = report.best_step = state_.step;
+    report.evaluated_targets = state_.evaluated_targets;
+    report.train_loss = state_.train_loss;
+    report.train_seconds = state_.train_seconds;
+    report.evaluate_seconds = state_.evaluate_seconds;
+    if (state_.best_parameters.empty()) return report;
+    if (state_.best_step != state_.step) {
+      std::copy(state_.best_parameters.begin(), state_.best_parameters.end(),
+                model_.arena().parameters().begin());
+    }
+    report.best_step = state_.best_step;
+    return report;
   }
 
   const TrialInputs& inputs_;
@@ -154,11 +197,13 @@ class Run {
   const double lr_, clip_;
   const int64_t interval_;
   const double prior_nats_;
-  BestSoFar best_;
-  BackpropReport report_;
+  const bool keep_best_;
+  const int64_t patience_;
+  CheckpointPace pace_;
+  TrainingState state_;
+  bool diverged_ = false;
+  std::string why_;
   std::vector<int64_t> examples_;
-  double loss_sum_ = 0;
-  int64_t losses_ = 0;
 };
 
 }  // namespace

@@ -43,7 +43,7 @@ class OneHotTrial : public TrialModel, public Trainable {
     return absl::OkStatus();
   }
 
-  Trainable* trainable() override { return this; }
+  Trainable* trainable() override { return dense_.has_value() ? this : nullptr; }
 
   absl::StatusOr<Score> Evaluate(Split split) override {
     return task_->ScoreOf(split, EvaluateOn(split, task_->Targets(split)), dense_.has_value());
@@ -65,6 +65,7 @@ class OneHotTrial : public TrialModel, public Trainable {
     return dense_->LossAndGradient(task_->Stream(Split::kTrain), examples);
   }
   ParameterArena<float>& arena() override { return dense_->arena(); }
+  void ArenaRestored() override { dense_->ArenaRestored(); }
   Evaluation EvaluateCurve() override { return EvaluateOn(Split::kValid, task_->CurveTargets()); }
   double PriorNats() const override { return task_->PriorNats(); }
 

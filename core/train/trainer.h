@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -36,16 +37,46 @@ struct TrialResult {
   std::map<std::string, double> metrics;  // final values by key
 };
 
+// A checkpoint that is on disk.
+struct SavedCheckpoint {
+  std::string path, sha256;
+  int64_t bytes = 0;
+  int64_t step = 0;
+};
+
+// When a run leaves its state on disk (training_state.h). It never changes what is computed.
+struct CheckpointPlan {
+  // Files are PREFIX-STEP.safetensors; removing them is the caller's business. Empty: none.
+  std::string prefix = {};
+  // Seconds of training between two. A state that took long to write puts the next one off, so
+  // that writing takes at most `share` of the time.
+  double every_s = 120;
+  double share = 0.05;
+  // A run that is told to stop and hand back leaves its state if that saves so many seconds of
+  // training.
+  double worth_s = 1;
+  // Hears of each, on the trial's thread; of errors too (the run goes on without).
+  std::function<void(const absl::StatusOr<SavedCheckpoint>&)> on_saved = {};
+};
+
 struct TrainerEnv {
   DataStore* data = nullptr;
   StatisticsCache* statistics = nullptr;
   // When it becomes true, the trial returns CANCELLED at the next step. May be null.
   const std::atomic<bool>* stop = nullptr;
+  // Whether a run that is told to stop leaves its state first; set before `stop`. May be null: no.
+  const std::atomic<bool>* hand_back = nullptr;
+  CheckpointPlan checkpoints = {};
+  // The state that a run of the same trial left: this one goes on from there. It records the whole
+  // learning curve again, and its metrics are bit for bit those of a run that was never stopped.
+  // Empty: from the start.
+  std::string resume_from = {};
 };
 
 // INVALID_ARGUMENT: the variant cannot be trained (says why). NOT_FOUND: its corpus is missing.
 // FAILED_PRECONDITION: the corpus's fingerprint is not `data_fingerprint` (the corpus changed under
-// the same name). CANCELLED: stopped. RESOURCE_EXHAUSTED: out of memory. Divergence (a loss that is
+// the same name), or the state to resume from is another trial's. DATA_LOSS: that state cannot be
+// read. CANCELLED: stopped. RESOURCE_EXHAUSTED: out of memory. Divergence (a loss that is
 // not finite, or above ten times the unigram's after the first evaluation) is an outcome, no error.
 absl::StatusOr<TrialResult> RunTrial(const ResolvedVariant& variant, uint64_t seed,
                                      const std::string& data_fingerprint, const TrainerEnv& env,

@@ -26,7 +26,8 @@ struct TrialInputs {
   const std::string& data_fingerprint;
   const TrainerEnv& env;
 
-  bool stopped() const { return env.stop != nullptr && env.stop->load(std::memory_order_relaxed); }
+  bool stopped() const { return env.stop != nullptr && env.stop->load(); }
+  bool hands_back() const { return env.hand_back != nullptr && env.hand_back->load(); }
 };
 
 enum class Split { kTrain, kValid, kTest };
@@ -48,6 +49,9 @@ class Trainable {
   // Mean loss of the examples at the present parameters; leaves its gradient in the arena.
   virtual double LossAndGradient(absl::Span<const int64_t> examples) = 0;
   virtual ParameterArena<float>& arena() = 0;
+  // Parameters and moments in the arena were replaced by those of another run: whatever follows
+  // from them is to be brought up to date.
+  virtual void ArenaRestored() {}
   // On the fixed sample of the validation split that learning curves are drawn on.
   virtual Evaluation EvaluateCurve() = 0;
   // Mean loss there of a model that knows only how frequent the classes are.
@@ -63,7 +67,7 @@ class TrialModel {
   // Counts, solves or draws the parameters. `moments`: state arrays of the optimiser that will
   // train them, 0 when none will.
   virtual absl::Status Start(const TrialInputs& inputs, int moments) = 0;
-  // nullptr for models without gradients. Lives as long as the model.
+  // After Start. nullptr for models without gradients. Lives as long as the model.
   virtual Trainable* trainable() { return nullptr; }
   // With the present parameters.
   virtual absl::StatusOr<Score> Evaluate(Split split) = 0;

@@ -2,69 +2,22 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <thread>
 
-#include "core/base/random.h"
 #include "core/model/registry.h"
+#include "tests/unit/core_train/tiny_corpus.h"
 
 namespace saffron {
 namespace {
 
-using Params = std::map<std::string, ParamValue>;
 using ::testing::HasSubstr;
 
-class Recorder : public MeasurementSink {
- public:
-  void Record(const Measurement& m) override { measurements.push_back(m); }
-  std::vector<Measurement> measurements;
-};
-
-ResolvedVariant Must(const Params& params) {
-  const auto variant = ResolvedVariant::Resolve(params);
-  EXPECT_TRUE(variant.ok()) << variant.status();
-  return variant.ok() ? *variant : ResolvedVariant();
-}
-
-// A corpus in which every word says which comes next, most of the time.
-class TrainerTest : public ::testing::Test {
+class TrainerTest : public TinyCorpusTest {
  protected:
-  TrainerTest()
-      : root_(::testing::TempDir() + "/saffron_trainer_" + std::to_string(getpid())),
-        data_(root_ + "/data"),
-        cache_({.dir = ""}) {}
-  ~TrainerTest() override { std::filesystem::remove_all(root_); }
-
-  void SetUp() override {
-    std::filesystem::create_directories(root_);
-    const CounterRandom random(5, RandomPurpose::kTest);
-    uint64_t draws = 0;
-    std::vector<std::string> files;
-    int word = 0;
-    for (int document = 0; document < 40; ++document) {
-      files.push_back(root_ + "/" + std::to_string(100 + document) + ".txt");
-      std::ofstream file(files.back());
-      for (int i = 0; i < 150; ++i) {
-        word = random.Uniform(draws++) < 0.8 ? (word * 3 + 1) % 26
-                                             : static_cast<int>(random.Below(draws++, 26));
-        file << static_cast<char>('a' + word) << ' ';
-      }
-    }
-    const auto corpus = data_.AddText("tiny", files, "", false);
-    ASSERT_TRUE(corpus.ok()) << corpus.status();
-    fingerprint_ = corpus->fingerprint;
-  }
-
   absl::StatusOr<TrialResult> Run(Params params) {
-    params.emplace("data.corpus", "tiny");
-    params.emplace("data.vocab", int64_t{28});
-    params.emplace("model.bits", int64_t{8});
-    params.emplace("train.batch", int64_t{64});
-    return RunTrial(Must(params), 3, fingerprint_,
+    return RunTrial(MustResolve(Small(std::move(params))), 3, fingerprint_,
                     {.data = &data_, .statistics = &cache_, .stop = &stop_}, recorder_);
   }
   double Metric(const Params& params, const std::string& key) {
@@ -77,10 +30,6 @@ class TrainerTest : public ::testing::Test {
     return result->metrics.at(key);
   }
 
-  std::string root_;
-  DataStore data_;
-  StatisticsCache cache_;
-  std::string fingerprint_;
   std::atomic<bool> stop_{false};
   Recorder recorder_;
 };
@@ -105,7 +54,8 @@ TEST_F(TrainerTest, EveryFamilyReportsWhatTheRegistrySays) {
       reported.push_back(key);
       EXPECT_TRUE(std::isfinite(value)) << key;
     }
-    EXPECT_THAT(reported, ::testing::UnorderedElementsAreArray(ReportedMetrics(Must(params))));
+    EXPECT_THAT(reported,
+                ::testing::UnorderedElementsAreArray(ReportedMetrics(MustResolve(params))));
   }
 }
 
@@ -177,11 +127,11 @@ TEST_F(TrainerTest, TextIsNoImages) {
 }
 
 TEST_F(TrainerTest, TrialsAtOnceDoNotDisturbEachOther) {
-  const ResolvedVariant variant = Must({{"data.corpus", "tiny"},
-                                        {"data.vocab", int64_t{28}},
-                                        {"model.bits", int64_t{8}},
-                                        {"train.batch", int64_t{64}},
-                                        {"train.steps", int64_t{20}}});
+  const ResolvedVariant variant = MustResolve({{"data.corpus", "tiny"},
+                                               {"data.vocab", int64_t{28}},
+                                               {"model.bits", int64_t{8}},
+                                               {"train.batch", int64_t{64}},
+                                               {"train.steps", int64_t{20}}});
   std::vector<double> losses(4);
   std::vector<std::thread> threads;
   for (double& loss : losses) {
@@ -202,7 +152,7 @@ TEST(NoopTrial, EndsAsToldWithMetricsOfItsSeed) {
   const auto run = [&](const Params& more, uint64_t seed) {
     Params params = more;
     params["model.type"] = "noop";
-    return RunTrial(Must(params), seed, "", {}, recorder);
+    return RunTrial(MustResolve(params), seed, "", {}, recorder);
   };
   const auto result = run({}, 1);
   ASSERT_TRUE(result.ok());
@@ -210,7 +160,7 @@ TEST(NoopTrial, EndsAsToldWithMetricsOfItsSeed) {
   std::vector<std::string> reported;
   for (const auto& [key, value] : result->metrics) reported.push_back(key);
   EXPECT_THAT(reported, ::testing::UnorderedElementsAreArray(
-                            ReportedMetrics(Must({{"model.type", "noop"}}))));
+                            ReportedMetrics(MustResolve({{"model.type", "noop"}}))));
   EXPECT_EQ(run({}, 1)->metrics.at("test/perplexity"), result->metrics.at("test/perplexity"));
   EXPECT_NE(run({}, 2)->metrics.at("test/perplexity"), result->metrics.at("test/perplexity"));
   EXPECT_EQ(run({{"model.behaviour", "diverge"}}, 1)->outcome, TrainOutcome::kDiverged);
@@ -219,7 +169,8 @@ TEST(NoopTrial, EndsAsToldWithMetricsOfItsSeed) {
 
 TEST(NoopTrialDeathTest, CrashKillsTheProcess) {
   Recorder recorder;
-  const ResolvedVariant variant = Must({{"model.type", "noop"}, {"model.behaviour", "crash"}});
+  const ResolvedVariant variant =
+      MustResolve({{"model.type", "noop"}, {"model.behaviour", "crash"}});
   EXPECT_DEATH((void)RunTrial(variant, 1, "", {}, recorder), "model.behaviour is crash");
 }
 

@@ -1,0 +1,70 @@
+#pragma once
+// What a run leaves on disk on its way, so that another process can go on from there and give the
+// same bits: parameters, the optimiser's moments, the best parameters so far, and where the run
+// stands. Batches and other draws are functions of the seed and the step and need no state.
+//
+// A safetensors file:
+//   NAME                       parameters by the names of ParameterArena::tensors()
+//   moments.I/NAME             of the optimiser
+//   best/NAME                  the best parameters so far, where they are kept
+//   curve.step, curve.value    the learning curve so far; curve.key: index into "curve_keys"
+//   metadata                   "format" saffron, "content" state, the trial ("variant" as JSON,
+//                              "seed", "data", "numerics"), "step", "progress" (JSON)
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/checkpoint/safetensors.h"
+#include "core/math/parameter_arena.h"
+#include "core/train/trial_model.h"
+
+namespace saffron {
+
+// Where a run stands, the arena apart.
+struct TrainingState {
+  int64_t step = 0;  // steps done
+  int64_t evaluated_targets = 0;
+  double train_loss = 0;  // of the last stretch between evaluations
+  double loss_sum = 0;    // since the last evaluation
+  int64_t losses = 0;
+  double train_seconds = 0, evaluate_seconds = 0;
+  // The best evaluation so far.
+  int64_t best_step = 0;
+  double best_nats = 0;
+  int64_t evaluations_since = 0;
+  std::vector<float> best_parameters;  // as in the arena; empty where they are not kept
+  std::vector<Measurement> curve;      // everything recorded so far
+};
+
+// What a file says of the trial that it belongs to.
+struct CheckpointHeader {
+  std::map<std::string, ParamValue> params;
+  uint64_t seed = 0;
+  std::string data_fingerprint;
+  int numerics = 0;
+  std::string content;  // "state" or "model"
+  int64_t step = 0;
+};
+
+// The metadata that every checkpoint of the trial begins with.
+std::map<std::string, std::string> CheckpointMetadata(const TrialInputs& inputs,
+                                                      const std::string& content, int64_t step);
+
+// INVALID_ARGUMENT when the file is no checkpoint of this program.
+absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file);
+
+absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const TrialInputs& inputs,
+                                               const TrainingState& state,
+                                               ParameterArena<float>& arena);
+
+// Fills the arena and returns the rest. NOT_FOUND: no such file. INVALID_ARGUMENT: no safetensors
+// file, or not with what this model and optimiser need. FAILED_PRECONDITION: it belongs to another
+// trial (names what differs). On error the arena may be half filled.
+absl::StatusOr<TrainingState> ReadTrainingState(const std::string& path, const TrialInputs& inputs,
+                                                ParameterArena<float>& arena);
+
+}  // namespace saffron

@@ -1,0 +1,61 @@
+#include "tests/fuzz/checkpoint_fuzz_target.h"
+
+#include <cstdint>
+#include <string>
+
+#include "core/base/check.h"
+#include "core/checkpoint/arena_tensors.h"
+#include "core/checkpoint/safetensors.h"
+#include "core/data/utf8.h"
+#include "core/train/training_state.h"
+
+namespace saffron {
+namespace {
+
+void CheckRefusal(const absl::Status& status) {
+  CHECK(status.code() == absl::StatusCode::kInvalidArgument) << status;
+  const std::string_view message(status.message().data(), status.message().size());
+  CHECK(!message.empty() && message.size() < 10'000);
+  CHECK(!FirstInvalidUtf8(message).has_value()) << message;
+}
+
+void FuzzFile(std::string_view file) {
+  const absl::StatusOr<Safetensors> parsed = Safetensors::Parse(file, "fuzz");
+  if (!parsed.ok()) return CheckRefusal(parsed.status());
+  size_t data = 0;
+  for (const auto& [name, tensor] : parsed->tensors()) {
+    data += tensor.bytes.size();
+    CHECK(tensor.bytes.empty() ||
+          (tensor.bytes.data() >= file.data() &&
+           tensor.bytes.data() + tensor.bytes.size() <= file.data() + file.size()));
+  }
+  CHECK(data + 8 <= file.size());
+  (void)ReadCheckpointHeader(*parsed).status();
+  float array[12] = {};
+  const std::vector<ParameterTensor> layout = {
+      {.name = "w", .rows = 2, .cols = 3, .role = TensorRole::kHidden, .block = 2},
+      {.name = "bias", .begin = 8, .cols = 3}};
+  (void)ReadTensors(*parsed, "", layout, absl::MakeSpan(array));
+  (void)ReadDoubles(*parsed, "curve.value").status();
+}
+
+}  // namespace
+
+void FuzzCheckpoint(std::string_view bytes) {
+  FuzzFile(bytes);
+  const size_t line = std::min(bytes.find('\n'), bytes.size());
+  const uint64_t length = line;
+  std::string file(reinterpret_cast<const char*>(&length), 8);
+  file += bytes.substr(0, line);
+  if (line < bytes.size()) file += bytes.substr(line + 1);
+  FuzzFile(file);
+}
+
+}  // namespace saffron
+
+#ifdef SAFFRON_LIBFUZZER
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  saffron::FuzzCheckpoint({reinterpret_cast<const char*>(data), size});
+  return 0;
+}
+#endif
