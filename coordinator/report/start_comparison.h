@@ -29,7 +29,7 @@ std::vector<StartPair> PairStarts(const Study& study, RateRule rule);
 // What a list of pairs says, judged by Study::shown.
 struct StartTally {
   int pairs = 0, explicit_wins = 0, random_wins = 0;  // ties count in `pairs` alone
-  // Leads below twice the standard error of the difference over seeds; -1 when there are no
+  // Leads that Welch's t test over the seeds does not confirm at 5 %; -1 when there are no
   // replicates.
   int within_noise = -1;
   double median_ratio = 0;                          // explicit / random

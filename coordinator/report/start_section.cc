@@ -150,12 +150,12 @@ void PrintStartComparison(const SectionContext& context) {
   table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
               context.out);
 
-  context.Say(
-      absl::StrCat("Ratio: median of explicit / random; ", study.minimize ? "below" : "above",
-                   " 1 the explicit start is better. p: sign test over the pairs. Times: medians "
-                   "of a whole trial. ",
-                   replicated ? "In noise: leads below two standard errors over the seeds."
-                              : "One seed each: read the signs together, not a single pair."));
+  context.Say(absl::StrCat(
+      "Ratio: median of explicit / random; ", study.minimize ? "below" : "above",
+      " 1 the explicit start is better. p: sign test over the pairs, as if each "
+      "were an experiment of its own. Times: medians of a whole trial. ",
+      replicated ? "In noise: leads that a t test over the seeds does not confirm at 5 %."
+                 : "One seed each: read the signs together, not a single pair."));
   const bool uneven = std::any_of(best.begin(), best.end(), [](const StartPair& pair) {
     return pair.explicit_rates != pair.random_rates;
   });

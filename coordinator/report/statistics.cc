@@ -25,6 +25,33 @@ std::vector<double> Ranks(const std::vector<double>& values) {
   return ranks;
 }
 
+// Regularised incomplete beta function I_x(a, b), 0 <= x <= 1, by its continued fraction
+// (Abramowitz & Stegun 26.5.8), evaluated after Lentz, "Generating Bessel functions in Mie
+// scattering calculations using continued fractions", 1976.
+double IncompleteBeta(double x, double a, double b) {
+  if (x <= 0) return 0;
+  if (x >= 1) return 1;
+  if (x > (a + 1) / (a + b + 2)) return 1 - IncompleteBeta(1 - x, b, a);  // converges fast below
+  constexpr double kTiny = 1e-300;
+  const auto away_from_zero = [](double v) { return std::abs(v) < kTiny ? kTiny : v; };
+  double d = 1 / away_from_zero(1 - (a + b) * x / (a + 1)), c = 1, fraction = d;
+  for (int m = 1; m < 500; ++m) {
+    const double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
+    const double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
+    double factor = 1;
+    for (const double term : {even, odd}) {
+      d = 1 / away_from_zero(1 + term * d);
+      c = away_from_zero(1 + term / c);
+      factor = c * d;
+      fraction *= factor;
+    }
+    if (std::abs(factor - 1) < 1e-15) break;
+  }
+  const double log_front =
+      std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x);
+  return std::exp(log_front) * fraction / a;
+}
+
 }  // namespace
 
 double Median(std::vector<double> values) {
@@ -82,6 +109,26 @@ Summary Summarize(const std::vector<double>& values) {
     summary.sd = std::sqrt(squares / (summary.n - 1));
   }
   return summary;
+}
+
+double StudentTwoSided(double t, double freedom) {
+  return IncompleteBeta(freedom / (freedom + t * t), 0.5 * freedom, 0.5);
+}
+
+double WelchTest(const Summary& a, const Summary& b) {
+  if (a.n < 1 || b.n < 1 || (a.n < 2 && b.n < 2)) return kNaN;
+  double variance = 0, freedom = 0;  // of the difference of the means
+  if (a.n > 1 && b.n > 1) {
+    const double of_a = a.sd * a.sd / a.n, of_b = b.sd * b.sd / b.n;
+    variance = of_a + of_b;
+    freedom = variance * variance / (of_a * of_a / (a.n - 1) + of_b * of_b / (b.n - 1));
+  } else {
+    const Summary& many = a.n > 1 ? a : b;
+    variance = many.sd * many.sd * (1 + 1.0 / many.n);
+    freedom = many.n - 1;
+  }
+  if (!(variance > 0)) return a.mean == b.mean ? 1 : 0;
+  return StudentTwoSided((a.mean - b.mean) / std::sqrt(variance), freedom);
 }
 
 }  // namespace saffron

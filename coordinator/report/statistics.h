@@ -31,4 +31,13 @@ struct Summary {
 };
 Summary Summarize(const std::vector<double>& values);
 
+// Probability of means at least as far apart if both came from one mean: Welch's two-sided t test
+// (Welch, "The generalization of 'Student's' problem when several different population variances
+// are involved", Biometrika 1947; degrees of freedom after Satterthwaite, 1946). A side of one
+// value is taken to spread as the other does. NaN when neither side has two values.
+double WelchTest(const Summary& a, const Summary& b);
+
+// P(|T| > |t|) for Student's t with `freedom` > 0 degrees of freedom.
+double StudentTwoSided(double t, double freedom);
+
 }  // namespace saffron

@@ -1,5 +1,6 @@
 #include "coordinator/report/start_comparison.h"
 
+#include <cmath>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -96,6 +97,21 @@ TEST_F(StartComparisonTest, TheTallyCountsWinsRatiosAndNoise) {
   EXPECT_EQ(tally.within_noise, 2);
   EXPECT_DOUBLE_EQ(tally.median_ratio, 0.995);
   EXPECT_DOUBLE_EQ(tally.p, 0.5);
+}
+
+TEST_F(StartComparisonTest, FewSeedsAskForALargerLead) {
+  const auto lead = [&](int seeds) {
+    const StartPair pair = {
+        .explicit_variant =
+            Add(64, "explicit", 100, 0.01, 1, 1, {.n = seeds, .mean = 97.5, .sd = 1.0}),
+        .random_variant =
+            Add(64, "random", 100, 0.01, 1, 1,
+                {.n = seeds, .mean = 97.5 + 2.5 * std::sqrt(2.0 / seeds), .sd = 1.0})};
+    return Tally(study_, {pair});
+  };
+  // Two and a half standard errors of the difference.
+  EXPECT_EQ(lead(3).within_noise, 1);
+  EXPECT_EQ(lead(30).within_noise, 0);
 }
 
 TEST_F(StartComparisonTest, WithoutReplicatesNoiseIsUnknown) {

@@ -63,5 +63,42 @@ TEST(StatisticsTest, SummaryOfOneValueHasNoSpread) {
   EXPECT_EQ(Summarize({1, 3}).mean, 2);
 }
 
+// Where the distribution has a closed form: Cauchy for one degree of freedom, t / sqrt(2 + t^2) for
+// two, and so on (Abramowitz & Stegun 26.7.3 and 26.7.4).
+TEST(StatisticsTest, StudentsTailIsTheClosedFormOfItsDegrees) {
+  for (const double t : {0.0, 0.1, 1.0, 2.0, 4.302652729911275, 40.0}) {
+    EXPECT_NEAR(StudentTwoSided(t, 1), 1 - 2 / M_PI * std::atan(t), 1e-13);
+    EXPECT_NEAR(StudentTwoSided(-t, 2), 1 - t / std::sqrt(2 + t * t), 1e-13);
+    const double c = 3 / (3 + t * t), c4 = 4 / (4 + t * t);
+    EXPECT_NEAR(StudentTwoSided(t, 3),
+                1 - 2 / M_PI * (std::atan(t / std::sqrt(3.0)) + t / std::sqrt(3.0) * c), 1e-13);
+    EXPECT_NEAR(StudentTwoSided(t, 4), 1 - t / std::sqrt(4 + t * t) * (1 + c4 / 2), 1e-13);
+  }
+  // Many degrees: the normal distribution.
+  EXPECT_NEAR(StudentTwoSided(1.959963984540054, 1e7), 0.05, 1e-6);
+}
+
+TEST(StatisticsTest, WelchComparesMeansOfUnequalSpread) {
+  // {1, 2, 3} and {4, 6, 8, 10}: variances 1/3 + 20/12, t = -5 / sqrt(2),
+  // degrees 4 / (1/18 + 25/27).
+  const Summary a = Summarize({1, 2, 3}), b = Summarize({4, 6, 8, 10});
+  const double freedom = 4 / (1.0 / 18 + 25.0 / 27);
+  EXPECT_NEAR(WelchTest(a, b), StudentTwoSided(5 / std::sqrt(2.0), freedom), 1e-15);
+  EXPECT_EQ(WelchTest(a, b), WelchTest(b, a));
+  EXPECT_EQ(WelchTest(a, a), 1);
+}
+
+TEST(StatisticsTest, WelchLendsALoneValueTheSpreadOfTheOthers) {
+  const Summary many = Summarize({1, 2, 3, 4});
+  const double t = (10 - 2.5) / std::sqrt(5.0 / 3 * 1.25);
+  EXPECT_NEAR(WelchTest(Summarize({10}), many), StudentTwoSided(t, 3), 1e-15);
+  EXPECT_TRUE(std::isnan(WelchTest(Summarize({10}), Summarize({11}))));
+}
+
+TEST(StatisticsTest, WithoutSpreadAnyDifferenceIsCertain) {
+  EXPECT_EQ(WelchTest(Summarize({1, 1}), Summarize({2, 2})), 0);
+  EXPECT_EQ(WelchTest(Summarize({1, 1}), Summarize({1, 1})), 1);
+}
+
 }  // namespace
 }  // namespace saffron
