@@ -28,10 +28,13 @@ std::vector<MetricSpec> MakeMetrics() {
          kDeterministic});
   }
   for (const char* split : {"valid", "test"}) {
-    metrics.push_back({absl::StrCat(split, "/bits_per_byte"), "bits",
-                       absl::StrCat("Negative log2-likelihood of the ", split,
-                                    " split over its UTF-8 bytes: comparable across tokenisers."),
-                       kDeterministic});
+    metrics.push_back(
+        {absl::StrCat(split, "/bits_per_byte"), "bits",
+         absl::StrCat("Negative log2-likelihood of the ", split,
+                      " split over its UTF-8 bytes: comparable between byte, bpe and "
+                      "unigram. Not between word vocabularies: there an unknown word leaves "
+                      "its spelling unpaid, and the smaller the vocabulary, the more."),
+         kDeterministic});
   }
   const std::vector<MetricSpec> others = {
       {"train/loss", "nats", "Training loss averaged since the evaluation before.", kDeterministic},
