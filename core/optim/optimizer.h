@@ -7,7 +7,9 @@
 //          p <- p - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + epsilon)
 //          Kingma & Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
 //   adamw  p <- p - lr weight_decay p, then adam.
-//          Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
+//          Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2,
+//          with the decay multiplied by the whole rate lr (theirs: by the schedule's factor alone),
+//          as most training code has it.
 //
 // A segment without a gradient (ParameterSegment::gradient null) is updated exactly as if its
 // gradient were all zeros: moments decay, and the parameters still move by them. That is Adam as

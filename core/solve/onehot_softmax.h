@@ -36,9 +36,9 @@ struct EvidenceTable {
 
 class OneHotModel {
  public:
-  // Counts leave out the hold-out on which kCalibrated fits its gains; other modes the same, so
-  // that modes differ in nothing else. INVALID_ARGUMENT for context < 1 or a stream of fewer than
-  // 64 tokens.
+  // Counts leave out the hold-out while kCalibrated fits its gains on it and holdout_nats() is
+  // measured; then they take it in, in every mode, so that modes differ in nothing else.
+  // INVALID_ARGUMENT for context < 1 or a stream of fewer than 64 tokens.
   static absl::StatusOr<OneHotModel> Solve(const OneHotSpec& spec, const TextDataset& data,
                                            StatisticsCache& cache);
 
