@@ -169,6 +169,26 @@ TEST_F(AttentionTest, CountsUnderAttentionAreTheDefinition) {
   }
 }
 
+TEST_F(AttentionTest, TheLikelihoodOfASoftTargetIsTheMeanOverItsOutputs) {
+  const SparseRows codes = CipherTargets(kVocab, 11);
+  Matrix<double> f(3, 11);
+  for (int64_t i = 0; i < f.size(); ++i) f.data()[i] = static_cast<double>(i * i % 17);
+  std::vector<double> p;
+  for (int i = 0; i < 11; ++i) p.push_back((i + 1) / 66.0);
+  const Matrix<float> likelihood = LikelihoodByToken(f, p, 5, &codes);
+  ASSERT_EQ(likelihood.rows(), kVocab);
+  for (int y = 0; y < kVocab; ++y) {
+    for (int j = 0; j < 3; ++j) {
+      double want = 0;
+      for (int e = codes.begin[y]; e < codes.begin[y + 1]; ++e) {
+        const int i = codes.index[e];
+        want += codes.value[e] * (f(j, i) + 5 * p[i]) / (f.row(j).sum() + 5);
+      }
+      EXPECT_NEAR(likelihood(y, j), want, 1e-6);
+    }
+  }
+}
+
 TEST_F(AttentionTest, LikelihoodsOfAFeatureSumToOneOverTokens) {
   Matrix<double> f(3, kVocab);
   for (int64_t i = 0; i < f.size(); ++i) f.data()[i] = static_cast<double>(i % 7);

@@ -94,32 +94,50 @@ class HoldoutLossTest : public ::testing::Test {
     loss_->SetEvidence(evidence);
   }
 
-  double Naive(const Matrix<double>& gains) {
+  // `moments`: also the derivatives of a sum over targets that share their gains.
+  double Naive(const Matrix<double>& gains, GainLoss* moments = nullptr) {
+    const int keys = static_cast<int>(keys_.size());
+    if (moments != nullptr) {
+      *moments = {.downhill = Eigen::VectorXd::Zero(keys),
+                  .curvature = Eigen::MatrixXd::Zero(keys, keys)};
+    }
     double loss = 0;
     for (int64_t n = 0; n < loss_->size(); ++n) {
       const int32_t t = loss_->targets()[n];
       window_->Load(t, t + 1);
       std::vector<double> z;
+      Eigen::MatrixXd r = Eigen::MatrixXd::Zero(outputs_, keys);
       double total = 0;
       for (int i = 0; i < outputs_; ++i) {
         z.push_back(std::log(p_[i]));
-        for (size_t k = 0; k < keys_.size(); ++k) {
-          const KeyVector x = window_->At(static_cast<int>(k), t);
+        for (int k = 0; k < keys; ++k) {
+          const KeyVector x = window_->At(k, t);
           for (int e = 0; e < x.size; ++e) {
-            z[i] += gains(gains.rows() == 1 ? 0 : n, k) * x.value[e] *
-                    r_[k](x.index == nullptr ? e : x.index[e], i);
+            r(i, k) += double{x.value[e]} * r_[k](x.index == nullptr ? e : x.index[e], i);
           }
+          z[i] += gains(gains.rows() == 1 ? 0 : n, k) * r(i, k);
         }
         total += std::exp(z[i]);
       }
       loss += std::log(total);
+      Eigen::VectorXd share = Eigen::VectorXd::Zero(outputs_);  // y
       const int32_t y = data_.train[t];
       if (soft_ == nullptr) {
-        loss -= z[y];
+        share[y] = 1;
       } else {
         for (int e = soft_->begin[y]; e < soft_->begin[y + 1]; ++e) {
-          loss -= soft_->value[e] * z[soft_->index[e]];
+          share[soft_->index[e]] = soft_->value[e];
         }
+      }
+      for (int i = 0; i < outputs_; ++i) loss -= share[i] * z[i];
+      if (moments == nullptr) continue;
+      Eigen::VectorXd p(outputs_);
+      for (int i = 0; i < outputs_; ++i) p[i] = std::exp(z[i]) / total;
+      const Eigen::VectorXd mean = r.transpose() * p;
+      moments->downhill += r.transpose() * share - mean;
+      for (int i = 0; i < outputs_; ++i) {
+        const Eigen::VectorXd off = r.row(i).transpose() - mean;
+        moments->curvature += p[i] * off * off.transpose();
       }
     }
     return loss;
@@ -131,32 +149,32 @@ class HoldoutLossTest : public ::testing::Test {
     Matrix<double> row(1, keys);
     for (int k = 0; k < keys; ++k) at.push_back(row(0, k) = 0.4 + 0.1 * k);
     const GainLoss got = loss_->AtGains(at);
-    const double want = Naive(row);
-    EXPECT_NEAR(got.loss, want, 1e-4 * want);
-    EXPECT_NEAR(loss_->AtGainsOfTargets(row.cast<float>()), want, 1e-4 * want);
-    const double e = 1e-4;
+    GainLoss want;
+    want.loss = Naive(row, &want);
+    // The kernels work in single precision.
+    const double close = 2e-6 * want.loss;
+    EXPECT_NEAR(got.loss, want.loss, close);
+    EXPECT_NEAR(loss_->AtGainsOfTargets(row.cast<float>()), want.loss, close);
     for (int k = 0; k < keys; ++k) {
+      EXPECT_NEAR(got.downhill[k], want.downhill[k], close);
+      for (int l = 0; l < keys; ++l) {
+        EXPECT_NEAR(got.curvature(k, l), want.curvature(k, l), close);
+      }
+      // That these are derivatives of the loss: central differences of it, in double.
+      const double e = 1e-4;
       Matrix<double> up = row, down = row;
       up(0, k) += e;
       down(0, k) -= e;
-      const double slope = (Naive(up) - Naive(down)) / (2 * e);
-      EXPECT_NEAR(got.downhill[k], -slope, 1e-4 * want);
-      for (int l = 0; l < keys; ++l) {
-        const auto shifted = [&](double sk, double sl) {
-          Matrix<double> x = row;
-          x(0, k) += 0.01 * sk;
-          x(0, l) += 0.01 * sl;
-          return Naive(x);
-        };
-        const double second =
-            (shifted(1, 1) - shifted(1, -1) - shifted(-1, 1) + shifted(-1, -1)) / (4 * 1e-4);
-        EXPECT_NEAR(got.curvature(k, l), second, 2e-3 * (std::abs(second) + 100));
-      }
+      GainLoss above, below;
+      const double slope = (Naive(up, &above) - Naive(down, &below)) / (2 * e);
+      EXPECT_NEAR(want.downhill[k], -slope, 1e-6 * std::abs(slope) + 1e-5);
+      const Eigen::VectorXd bend = (below.downhill - above.downhill) / (2 * e);
+      EXPECT_LE((want.curvature.col(k) - bend).norm(), 1e-6 * bend.norm());
     }
     // Gains of every target's own.
     Matrix<double> own(loss_->size(), keys);
     for (int64_t i = 0; i < own.size(); ++i) own.data()[i] = 0.2 + 0.001 * (i % 700);
-    EXPECT_NEAR(loss_->AtGainsOfTargets(own.cast<float>()), Naive(own), 1e-4 * want);
+    EXPECT_NEAR(loss_->AtGainsOfTargets(own.cast<float>()), Naive(own), close);
   }
 
   TextDataset data_;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <set>
@@ -76,6 +78,79 @@ TEST(KneserNey, OrderTwoIsTheDefinition) {
           (std::max(n - d1, 0.0) + d1 * static_cast<double>(left.size()) / vocab) / pairs;
       const double p2 = (std::max(c[{h, i}] - d2, 0.0) + d2 * types[h] * p1) / total[h];
       EXPECT_NEAR(p[i], p2, 1e-12) << h << ' ' << i;
+    }
+  }
+}
+
+// Any order and both kinds of discount from their definitions: recursion over maps of whole
+// n-grams.
+class NaiveKneserNey {
+ public:
+  using Words = std::vector<int32_t>;
+  NaiveKneserNey(const Words& s, int vocab, int order, Discounts kind) : vocab_(vocab) {
+    c_.resize(order + 1);
+    for (int n = 1; n <= order; ++n) {
+      std::map<Words, std::set<int32_t>> left;
+      for (size_t t = n - 1; t < s.size(); ++t) {
+        const Words gram(s.begin() + (t + 1 - n), s.begin() + t + 1);
+        if (n == order) {
+          c_[n][gram] += 1;
+        } else if (t >= static_cast<size_t>(n)) {
+          left[gram].insert(s[t - n]);
+        }
+      }
+      for (const auto& [gram, who] : left) c_[n][gram] = static_cast<double>(who.size());
+      double of[5] = {};  // n-grams with a count of 1, 2, 3, 4
+      for (const auto& [gram, count] : c_[n]) {
+        if (count <= 4) of[static_cast<int>(count)] += 1;
+      }
+      const double y = of[1] > 0 ? of[1] / (of[1] + 2 * of[2]) : 0.5;
+      const auto modified = [&](int k) {
+        return of[k] > 0 ? std::clamp(k - (k + 1) * y * of[k + 1] / of[k], 0.01, 1.0 * k) : y;
+      };
+      d_.push_back(kind == Discounts::kSingle ? Three{y, y, y}
+                                              : Three{modified(1), modified(2), modified(3)});
+    }
+  }
+  // `history` at most order - 1 long.
+  double P(Words history, int32_t word) const {
+    const size_t n = history.size() + 1;
+    const double below = n == 1 ? 1.0 / vocab_ : P({history.begin() + 1, history.end()}, word);
+    double total = 0, handed_down = 0, kept = 0;
+    for (int32_t i = 0; i < vocab_; ++i) {
+      Words gram = history;
+      gram.push_back(i);
+      const auto found = c_[n].find(gram);
+      if (found == c_[n].end()) continue;
+      const double d = d_[n - 1][std::min(static_cast<int>(found->second), 3) - 1];
+      total += found->second;
+      handed_down += d;
+      if (i == word) kept = found->second - d;
+    }
+    return total > 0 ? (kept + handed_down * below) / total : below;
+  }
+
+ private:
+  using Three = std::array<double, 3>;
+  int vocab_;
+  std::vector<std::map<Words, double>> c_;  // by length: counts at the top, left neighbours below
+  std::vector<Three> d_;                    // by length - 1: D1, D2, D3+
+};
+
+TEST(KneserNey, EveryOrderIsTheDefinition) {
+  const int vocab = 23;
+  const auto train = RandomStream(1500, vocab), fresh = RandomStream(1600, vocab);
+  for (Discounts discounts : {Discounts::kSingle, Discounts::kModified}) {
+    for (int order = 2; order <= 5; ++order) {
+      const NaiveKneserNey naive(train, vocab, order, discounts);
+      const auto model = KneserNeyModel::Fit(train, vocab, order, discounts);
+      ASSERT_TRUE(model.ok());
+      const auto nats = model->Nats(fresh, 1500);
+      for (int t = 1500; t < 1600; ++t) {
+        const std::vector<int32_t> history(fresh.begin() + (t + 1 - order), fresh.begin() + t);
+        EXPECT_NEAR(nats[t - 1500], -std::log(naive.P(history, fresh[t])), 1e-12)
+            << "order " << order << ", target " << t;
+      }
     }
   }
 }

@@ -299,6 +299,135 @@ TEST(SaffuSolve, RefoldingAddsTheHoldoutsCountsAndNothingElse) {
   }
 }
 
+// Counts of one key of a layer over all targets, against the tokens themselves or `soft` targets.
+std::vector<Dense> NaiveCounts(const SaffuSolution& solution, int layer, int k,
+                               const std::vector<int32_t>& s, int outputs, const SparseRows* soft) {
+  const KeySpec& key = solution.layers[layer].params.shape.keys[k];
+  std::vector<Dense> f(key.dim, Dense(outputs));
+  for (size_t t = 0; t < s.size(); ++t) {
+    const Dense x = NaiveKey(solution.layers, layer, key, *solution.features, s, t);
+    for (int j = 0; j < key.dim; ++j) {
+      if (soft == nullptr) {
+        f[j][s[t]] += x[j];
+        continue;
+      }
+      for (int e = soft->begin[s[t]]; e < soft->begin[s[t] + 1]; ++e) {
+        f[j][soft->index[e]] += x[j] * soft->value[e];
+      }
+    }
+  }
+  return f;
+}
+
+// log((F + alpha p) / ((F. + alpha) p)) m / (m + 1), kappa being one.
+double NaiveEvidence(const Dense& f, const Dense& p, double alpha, int i) {
+  double total = 0;
+  for (double v : f) total += v;
+  const double m = std::max(f[i], total * p[i]);
+  return std::log((f[i] + alpha * p[i]) / ((total + alpha) * p[i])) * m / (m + 1);
+}
+
+Dense NaivePrior(const std::vector<int32_t>& s, int vocab) {
+  Dense p(vocab, 0.5);
+  for (int32_t y : s) p[y] += 1;
+  for (double& v : p) v /= static_cast<double>(s.size()) + 0.5 * vocab;
+  return p;
+}
+
+TEST(SaffuSolve, ASumHeadsWeightsAreTheFormulaOverMixedCounts) {
+  const TextDataset data = MadeUpText(60, 3000);
+  // Geometric gains: all keys count alike, and g is one.
+  const SaffuSolution solution = Solve({.bits = 8,
+                                        .context = 2,
+                                        .head = Head::kSum,
+                                        .attention = false,
+                                        .gains = GainMode::kGeometric,
+                                        .alpha = 300},
+                                       data);
+  const SaffuLayerParams<float>& params = solution.layers[0].params;
+  EXPECT_NEAR(params.gain, 1, 1e-6);
+  const Dense p = NaivePrior(data.train, 60);
+  std::vector<Dense> mixed(8, Dense(60));
+  for (int k = 0; k < 3; ++k) {
+    const auto f = NaiveCounts(solution, 0, k, data.train, 60, nullptr);
+    for (int j = 0; j < 8; ++j) {
+      for (int i = 0; i < 60; ++i) mixed[j][i] += f[j][i] / 3;
+    }
+  }
+  for (int j = 0; j < 8; ++j) {
+    for (int i = 0; i < 60; ++i) {
+      EXPECT_NEAR(params.u[j * 60 + i], NaiveEvidence(mixed[j], p, 300, i) + std::log(p[i]), 2e-5);
+    }
+  }
+}
+
+TEST(SaffuSolve, KeysOfUnequalNormCompareWithTheirShareOfMassAndHaveABias) {
+  const TextDataset data = MadeUpText(60, 3000);
+  const SaffuSolution solution = Solve({.bits = 8,
+                                        .context = 2,
+                                        .streams = Streams("x"),
+                                        .features = FeatureKind::kBinary,
+                                        .attention = false,
+                                        .alpha = 300},
+                                       data);
+  const SaffuLayerParams<float>& params = solution.layers[0].params;
+  const Dense p = NaivePrior(data.train, 60);
+  for (int i = 0; i < 60; ++i) EXPECT_NEAR(params.bias[i], std::log(p[i]), 1e-6);
+  for (int k = 0; k < 2; ++k) {
+    const auto f = NaiveCounts(solution, 0, k, data.train, 60, nullptr);
+    // s_i: the mass that comes with output i, and half a mean target's more.
+    double mass = 0;
+    for (const Dense& row : f) {
+      for (double v : row) mass += v;
+    }
+    Dense share(60, mass / 3000 / 2);
+    for (const Dense& row : f) {
+      for (int i = 0; i < 60; ++i) share[i] += row[i];
+    }
+    for (double& v : share) v /= mass * (1 + 60 / 6000.0);
+    for (int j = 0; j < 8; ++j) {
+      for (int i = 0; i < 60; ++i) {
+        EXPECT_NEAR(params.u[(k * 8 + j) * 60 + i], NaiveEvidence(f[j], share, 300, i), 2e-5);
+      }
+    }
+  }
+}
+
+TEST(SaffuSolve, StackedWeightsAreTheFormulaOverCodesAndOutputs) {
+  const TextDataset data = MadeUpText(60, 1500);
+  const SaffuSolution solution = Solve({.bits = 8,
+                                        .context = 1,
+                                        .streams = Streams("x"),
+                                        .attention = false,
+                                        .layers = 2,
+                                        .width = 9,
+                                        .alpha = 300},
+                                       data);
+  const Dense p = NaivePrior(data.train, 60);
+  const SparseRows codes = CipherTargets(60, 9);
+  Dense of_code(9);
+  for (int y = 0; y < 60; ++y) {
+    for (int e = codes.begin[y]; e < codes.begin[y + 1]; ++e) {
+      of_code[codes.index[e]] += p[y] * codes.value[e];
+    }
+  }
+  const auto expect = [&](int layer, int k, const SparseRows* soft, const Dense& prior) {
+    const SaffuLayerParams<float>& params = solution.layers[layer].params;
+    const int outputs = static_cast<int>(prior.size());
+    const auto f = NaiveCounts(solution, layer, k, data.train, outputs, soft);
+    for (size_t j = 0; j < f.size(); ++j) {
+      for (int i = 0; i < outputs; ++i) {
+        EXPECT_NEAR(params.u[(params.shape.KeyOffset(k) + j) * outputs + i],
+                    NaiveEvidence(f[j], prior, 300, i) + std::log(prior[i]) / params.gain, 5e-5)
+            << "layer " << layer << ", key " << k;
+      }
+    }
+  };
+  expect(0, 0, &codes, of_code);
+  expect(1, 0, nullptr, p);
+  expect(1, 1, nullptr, p);  // the output below
+}
+
 TEST(SaffuSolve, SmallStreamsStillSolve) {
   for (int64_t tokens : {kSolveTokensMin, int64_t{200}, int64_t{2600}}) {
     const TextDataset data = MadeUpText(30, tokens);
