@@ -28,6 +28,11 @@ struct Simd<float> {
   static Reg MulAdd(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
   // The larger lane; b where either is NaN.
   static Reg Max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
+  static Reg Abs(Reg a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+  // yes where a > 0, else no (also where a is NaN).
+  static Reg IfPositive(Reg a, Reg yes, Reg no) {
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GT_OQ));
+  }
   static float Sum(Reg a) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -55,6 +60,10 @@ struct Simd<double> {
   static Reg Sqrt(Reg a) { return _mm256_sqrt_pd(a); }
   static Reg MulAdd(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
   static Reg Max(Reg a, Reg b) { return _mm256_max_pd(a, b); }
+  static Reg Abs(Reg a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+  static Reg IfPositive(Reg a, Reg yes, Reg no) {
+    return _mm256_blendv_pd(no, yes, _mm256_cmp_pd(a, _mm256_setzero_pd(), _CMP_GT_OQ));
+  }
   static double Sum(Reg a) {
     const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));

@@ -30,9 +30,10 @@ enum class PositionKind : uint8_t {
 };
 enum class MlpKind : uint8_t {
   kRelu,
-  kGelu,    // exact: a Phi(a)
-  kGeglu,   // gelu(x w1) * (x w1_linear)
-  kSwiglu,  // silu(x w1) * (x w1_linear)
+  kGelu,      // exact: a Phi(a)
+  kGeluTanh,  // with tanh for Phi
+  kGeglu,     // gelu(x w1) * (x w1_linear)
+  kSwiglu,    // silu(x w1) * (x w1_linear)
 };
 // A vector on the hidden units just before w2: u * scale, or u + shift.
 enum class MlpUnitBias : uint8_t { kNone, kMultiplicative, kAdditive };

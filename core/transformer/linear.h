@@ -1,0 +1,63 @@
+#pragma once
+// Products with weights: y = x w + b, over rows of tokens.
+//
+// A step multiplies the same weights with many blocks of rows, forward and backward, so both
+// directions read copies packed once a step (packed_gemm.h). Row strides: a matrix with StrideOf(n)
+// numbers a row never has rows a power of two apart.
+
+#include <cstdint>
+
+#include "core/math/packed_gemm.h"
+
+namespace saffron {
+
+// n rounded up to whole cache lines, an odd number of them.
+template <typename T>
+constexpr int64_t StrideOf(int64_t n) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  return ((n + kLine - 1) / kLine | 1) * kLine;
+}
+
+// A matrix of rows in the workspace: data[i * stride + j]. Rows can be read up to their stride.
+template <typename T>
+struct Rows {
+  T* data = nullptr;
+  int64_t stride = 0;
+
+  T* row(int64_t i) const { return data + i * stride; }
+  // As the left side of a product, straight and transposed.
+  GemmLeft<T> left() const { return {data, stride, 1}; }
+  GemmLeft<T> left_from(int64_t i) const { return {row(i), stride, 1}; }
+  GemmLeft<T> transposed() const { return {data, 1, stride}; }
+};
+
+// w[in, out] and where its packed copies are; null where a direction is not needed.
+template <typename T>
+struct PackedWeight {
+  int64_t in = 0, out = 0;
+  T* forward = nullptr;   // PackedSize(in, out)
+  T* backward = nullptr;  // PackedSize(out, in), of w'
+};
+
+// y[rows, out] = x[rows, in] w (+ b);  b[out] may be null.
+template <typename T>
+void LinearForward(int64_t rows, Rows<T> x, const PackedWeight<T>& w, const T* b, Rows<T> y);
+// y += x w (+ b)
+template <typename T>
+void LinearForwardAdd(int64_t rows, Rows<T> x, const PackedWeight<T>& w, const T* b, Rows<T> y);
+
+// dx = dy w', or dx += dy w' when kAccumulate.
+template <bool kAccumulate, typename T>
+void LinearBackwardInput(int64_t rows, Rows<T> dy, const PackedWeight<T>& w, Rows<T> dx);
+// dw[in, out] += x' dy;  db[out] += sum over rows of dy, where db is not null.
+template <typename T>
+void LinearBackwardWeight(int64_t rows, Rows<T> x, Rows<T> dy, int64_t in, int64_t out, T* dw,
+                          T* db);
+
+// b[n] += sum over rows of y; y[i] += b for every row.
+template <typename T>
+void AddColumnSums(int64_t rows, int64_t n, Rows<T> y, T* b);
+template <typename T>
+void AddToRows(int64_t rows, int64_t n, const T* b, Rows<T> y);
+
+}  // namespace saffron

@@ -1,0 +1,95 @@
+#pragma once
+// One pre-norm layer over the tokens of whole sequences: attention and MLP, each added to the
+// residual stream, forward and backward.
+//   n1 = Norm1(x),  x1 = x + drop(Attention(n1 wq, n1 wk, n1 wv) wo + bo)
+//   n2 = Norm2(x1), x2 = x1 + drop(units(n2 w1, n2 w1_linear) w2 + b2)
+
+#include <cstdint>
+
+#include "core/transformer/activation.h"
+#include "core/transformer/attention.h"
+#include "core/transformer/dropout.h"
+#include "core/transformer/normalization.h"
+#include "core/transformer/transformer_shape.h"
+#include "core/transformer/workspace.h"
+
+namespace saffron {
+
+// A layer's weights where its passes find them: in the arena, and packed in the workspace.
+template <typename T>
+struct LayerWeights {
+  NormWeights<T> norm1, norm2;
+  PackedWeight<T> wq, wk, wv, wo, w1, w1_linear, w2;
+  const T *bq = nullptr, *bk = nullptr, *bv = nullptr, *bo = nullptr;
+  const T *b1 = nullptr, *b1_linear = nullptr, *b2 = nullptr;
+  MlpUnits<T> units;
+  const T* rotary = nullptr;  // FillRotaryTable; null without rotary positions
+};
+
+// What the forward pass leaves for the backward pass. Rows of a chunk of tokens.
+template <typename T>
+struct LayerActivations {
+  Rows<T> x, n1, q, k, v, attended, x1, n2, a, linear, units;
+  Rows<T> attention_mask, mlp_mask;  // dropout alone
+  NormState<T> norm1, norm2;
+  T* attention_weights = nullptr;
+};
+
+// What the backward pass works in; one for all layers, as wide as the widest.
+template <typename T>
+struct LayerScratch {
+  Rows<T> dn, dy, dq, dk, dv, dattended, dunits, dlinear;
+  T* attention = nullptr;
+};
+
+// A chunk of tokens: `sequences` times `length` rows, the first being row `first` of the batch.
+struct Chunk {
+  int64_t first = 0, sequences = 0, length = 0;
+  int64_t step = 0;
+  bool train = false;  // dropout applies
+  int64_t rows() const { return sequences * length; }
+};
+
+template <typename T>
+class TransformerLayer {
+ public:
+  // Takes memory for chunks of `rows` tokens. `index` is that of the layer; `params` the arena's,
+  // null while the workspace only counts. `shape` must outlive the layer.
+  TransformerLayer(const TransformerShape& shape, const TransformerLayout& layout, int index,
+                   const T* params, double dropout, uint64_t seed, int64_t rows, bool train,
+                   Workspace<T>& workspace);
+
+  // Copies the weights into the order that products read them in.
+  void Pack(const T* params, bool backward);
+  // The rows of x in activations().x become those of `out`.
+  void Forward(const Chunk& chunk, Rows<T> out, T* attention_scratch);
+  // dx, the gradient of the output, becomes that of the input; adds to `gradient` (the arena's).
+  void Backward(const Chunk& chunk, Rows<T> dx, T* gradient, const LayerScratch<T>& scratch);
+
+  LayerActivations<T>& activations() { return at_; }
+  // Of sequences of `length`.
+  AttentionShape attention_shape(int64_t length) const;
+
+ private:
+  void BackwardMlp(const Chunk& chunk, Rows<T> dx, T* gradient, const LayerScratch<T>& scratch);
+  void BackwardAttention(const Chunk& chunk, Rows<T> dx, T* gradient,
+                         const LayerScratch<T>& scratch);
+  DropoutSite Site(const Chunk& chunk, uint32_t which) const;
+  T* In(T* gradient, int64_t begin) const { return begin < 0 ? nullptr : gradient + begin; }
+
+  const TransformerShape* shape_;
+  const TransformerLayerShape* size_;
+  TransformerLayout::Layer places_;
+  int index_;
+  double dropout_;
+  uint64_t seed_;
+  LayerWeights<T> weights_;
+  LayerActivations<T> at_;
+};
+
+// Takes scratch for layers of these sizes.
+template <typename T>
+LayerScratch<T> TakeLayerScratch(const TransformerShape& shape, int64_t rows, int64_t length,
+                                 bool train, bool dropout, Workspace<T>& workspace);
+
+}  // namespace saffron

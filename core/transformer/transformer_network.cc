@@ -1,0 +1,322 @@
+#include "core/transformer/transformer_network.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/status_macros.h"
+#include "core/math/lanes.h"
+
+namespace saffron {
+namespace {
+
+// Tokens of a chunk: enough rows for products to run at full speed, few enough for activations to
+// stay in a cache of a megabyte. A multiple of the kernel's six rows where sequences allow it.
+constexpr int64_t kChunkRows = 128;
+// Numbers of a block of logits: 768 KiB of floats.
+constexpr int64_t kLogitBlock = 192 * 1024;
+constexpr int64_t kLogitRowsMin = 12;
+
+int64_t LogitRows(int64_t stride, int64_t chunk_rows) {
+  const int64_t fit = kLogitBlock / stride / 6 * 6;
+  return std::min(chunk_rows, std::max(kLogitRowsMin, fit));
+}
+
+template <typename T>
+void AddRow(int64_t n, const T* x, T* y) {
+  ForLanes<T>(
+      n, [=]<typename S>(int64_t j) { S::Store(y + j, S::Add(S::Load(y + j), S::Load(x + j))); });
+}
+
+}  // namespace
+
+template <typename T>
+TransformerNetwork<T>::TransformerNetwork(const TransformerShape& shape, const Options& options)
+    : shape_(shape), options_(options), layout_(LayOut(shape)) {
+  chunk_rows_ = std::max<int64_t>(shape.context, kChunkRows);
+  logit_rows_ = LogitRows(StrideOf<T>(shape.vocab), chunk_rows_);
+}
+
+template <typename T>
+absl::StatusOr<std::unique_ptr<TransformerNetwork<T>>> TransformerNetwork<T>::Create(
+    const TransformerShape& shape, const Options& options) {
+  RETURN_IF_ERROR(CheckShape(shape));
+  CHECK(options.dropout >= 0 && options.dropout < 1) << "dropout " << options.dropout;
+  CHECK(options.label_smoothing >= 0 && options.label_smoothing < 1)
+      << "label smoothing " << options.label_smoothing;
+  std::unique_ptr<TransformerNetwork> network(new TransformerNetwork(shape, options));
+  const int64_t size = network->layout_.size;
+  ASSIGN_OR_RETURN(
+      network->arena_,
+      ParameterArena<T>::Create(
+          {.parameters = size, .gradients = options.train ? size : 0, .moments = options.moments}));
+  network->NameTensors();
+  Workspace<T> counting(nullptr);
+  network->TakeWorkspace(counting);
+  network->workspace_ = AlignedArray<T>(counting.used());
+  if (!network->workspace_.ok()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for ", counting.used() * sizeof(T), " bytes of activations"));
+  }
+  Workspace<T> workspace(network->workspace_.data());
+  network->TakeWorkspace(workspace);
+  return network;
+}
+
+template <typename T>
+void TransformerNetwork<T>::NameTensors() {
+  arena_.tensors() = layout_.tensors;
+  for (const ParameterTensor& tensor : layout_.tensors) {
+    arena_.segments().push_back(
+        {.begin = tensor.begin,
+         .size = tensor.size(),
+         .gradient = options_.train ? arena_.gradients().data() + tensor.begin : nullptr,
+         .decay = tensor.role != TensorRole::kVector});
+  }
+}
+
+template <typename T>
+void TransformerNetwork<T>::TakeWorkspace(Workspace<T>& workspace) {
+  const bool train = options_.train, drops = train && options_.dropout > 0;
+  layers_.clear();
+  for (int i = 0; i < static_cast<int>(shape_.layers.size()); ++i) {
+    layers_.emplace_back(shape_, layout_, i, arena_.parameters().data(),
+                         train ? options_.dropout : 0, options_.dropout_seed, chunk_rows_, train,
+                         workspace);
+  }
+  scratch_ = TakeLayerScratch(shape_, chunk_rows_, shape_.context, train, drops, workspace);
+  top_ = workspace.TakeRows(chunk_rows_, shape_.width);
+  readout_in_ = workspace.TakeRows(chunk_rows_, shape_.width);
+  final_state_ = {workspace.Take(chunk_rows_), workspace.Take(chunk_rows_)};
+  z_ = workspace.TakeRows(logit_rows_, shape_.vocab);
+  readout_.in = shape_.width;
+  readout_.out = shape_.vocab;
+  readout_.forward = workspace.Take(PackedSize<T>(shape_.width, shape_.vocab));
+  if (!train) return;
+  readout_.backward = workspace.Take(PackedSize<T>(shape_.vocab, shape_.width));
+  dreadout_in_ = workspace.TakeRows(chunk_rows_, shape_.width);
+  dx_ = workspace.TakeRows(chunk_rows_, shape_.width);
+  if (drops) embed_mask_ = workspace.TakeRows(chunk_rows_, shape_.width);
+}
+
+template <typename T>
+absl::Span<T> TransformerNetwork<T>::tensor(int64_t begin) {
+  for (const ParameterTensor& tensor : layout_.tensors) {
+    if (tensor.begin == begin) return arena_.parameters().subspan(begin, tensor.size());
+  }
+  CHECK(false) << "no tensor begins at " << begin;
+  return {};
+}
+
+template <typename T>
+void TransformerNetwork<T>::Pack(bool backward) {
+  const T* const params = arena_.parameters().data();
+  for (TransformerLayer<T>& layer : layers_) layer.Pack(params, backward);
+  const int64_t h = shape_.width, v = shape_.vocab;
+  if (shape_.tied) {
+    const T* const embed = params + layout_.tok_embed;
+    PackRightTransposed(h, v, embed, h, readout_.forward);
+    if (backward) PackRight(v, h, embed, h, readout_.backward);
+  } else {
+    PackRight(h, v, params + layout_.readout, v, readout_.forward);
+    if (backward) PackRightTransposed(v, h, params + layout_.readout, v, readout_.backward);
+  }
+}
+
+template <typename T>
+DropoutSite TransformerNetwork<T>::EmbeddingSite(const Chunk& chunk) const {
+  return {.rate = options_.dropout, .seed = options_.dropout_seed, .step = chunk.step, .site = 0};
+}
+
+template <typename T>
+void TransformerNetwork<T>::Embed(const Chunk& chunk, const int32_t* inputs, Rows<T> x) {
+  const int64_t h = shape_.width;
+  const T* const params = arena_.parameters().data();
+  for (int64_t r = 0; r < chunk.rows(); ++r) {
+    std::copy_n(params + layout_.tok_embed + inputs[r] * h, h, x.row(r));
+    if (layout_.pos_embed >= 0) {
+      AddRow(h, params + layout_.pos_embed + r % chunk.length * h, x.row(r));
+    }
+  }
+  if (!chunk.train || options_.dropout == 0) return;
+  FillDropoutMask(EmbeddingSite(chunk), chunk.first, chunk.rows(), h, embed_mask_);
+  ApplyMask(chunk.rows(), h, x, embed_mask_, x);
+}
+
+template <typename T>
+void TransformerNetwork<T>::EmbedBackward(const Chunk& chunk, const int32_t* inputs, Rows<T> dx) {
+  const int64_t h = shape_.width;
+  T* const gradient = arena_.gradients().data();
+  if (options_.dropout > 0) ApplyMask(chunk.rows(), h, dx, embed_mask_, dx);
+  for (int64_t r = 0; r < chunk.rows(); ++r) {
+    AddRow(h, dx.row(r), gradient + layout_.tok_embed + inputs[r] * h);
+    if (layout_.pos_embed >= 0) {
+      AddRow(h, dx.row(r), gradient + layout_.pos_embed + r % chunk.length * h);
+    }
+  }
+}
+
+template <typename T>
+void TransformerNetwork<T>::Forward(const Chunk& chunk, const int32_t* inputs) {
+  const int64_t h = shape_.width;
+  const T* const params = arena_.parameters().data();
+  Embed(chunk, inputs, layers_.empty() ? top_ : layers_[0].activations().x);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const bool last = i + 1 == layers_.size();
+    layers_[i].Forward(chunk, last ? top_ : layers_[i + 1].activations().x, scratch_.attention);
+  }
+  if (!shape_.final_norm) {
+    for (int64_t r = 0; r < chunk.rows(); ++r) std::copy_n(top_.row(r), h, readout_in_.row(r));
+    return;
+  }
+  NormForward(chunk.rows(), h, FinalNorm(params), top_, readout_in_, final_state_);
+}
+
+template <typename T>
+NormWeights<T> TransformerNetwork<T>::FinalNorm(const T* params) const {
+  const int64_t bias = layout_.final_norm.bias;
+  return {shape_.norm, shape_.final_epsilon, params + layout_.final_norm.gain,
+          bias < 0 ? nullptr : params + bias};
+}
+
+template <typename T>
+void TransformerNetwork<T>::LogitsOf(int64_t row, int64_t rows) {
+  const T* const params = arena_.parameters().data();
+  LinearForward(rows, {readout_in_.row(row), readout_in_.stride}, readout_,
+                layout_.readout_bias < 0 ? nullptr : params + layout_.readout_bias, z_);
+}
+
+template <typename T>
+template <typename F>
+void TransformerNetwork<T>::ForLogitBlocks(int64_t rows, F f) {
+  for (int64_t row = 0; row < rows; row += logit_rows_) {
+    f(row, std::min(logit_rows_, rows - row));
+  }
+}
+
+template <typename T>
+template <typename F>
+void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t step, bool train,
+                                      F f) {
+  CHECK(length >= 1 && length <= shape_.context && tokens % length == 0)
+      << tokens << " tokens in sequences of " << length << ", context " << shape_.context;
+  const int64_t sequences = tokens / length, at_once = std::max<int64_t>(1, chunk_rows_ / length);
+  for (int64_t s = 0; s < sequences; s += at_once) {
+    f(Chunk{.first = s * length,
+            .sequences = std::min(at_once, sequences - s),
+            .length = length,
+            .step = step,
+            .train = train});
+  }
+}
+
+template <typename T>
+double TransformerNetwork<T>::ReadoutBackward(int64_t rows, const int32_t* targets, double scale) {
+  const int64_t h = shape_.width, v = shape_.vocab;
+  T* const gradient = arena_.gradients().data();
+  double loss = 0;
+  ForLogitBlocks(rows, [&](int64_t row, int64_t count) {
+    const Rows<T> in{readout_in_.row(row), readout_in_.stride};
+    const Rows<T> din{dreadout_in_.row(row), dreadout_in_.stride};
+    LogitsOf(row, count);
+    loss += CrossEntropyGradient(count, v, targets + row, options_.label_smoothing, scale, z_);
+    LinearBackwardInput<false>(count, z_, readout_, din);
+    T* const dbias = layout_.readout_bias < 0 ? nullptr : gradient + layout_.readout_bias;
+    if (shape_.tied) {
+      // The embedding is the readout's transpose: its gradient is dz' h.
+      LinearBackwardWeight<T>(count, z_, in, v, h, gradient + layout_.tok_embed, nullptr);
+      if (dbias != nullptr) AddColumnSums(count, v, z_, dbias);
+    } else {
+      LinearBackwardWeight(count, in, z_, h, v, gradient + layout_.readout, dbias);
+    }
+  });
+  return loss;
+}
+
+template <typename T>
+double TransformerNetwork<T>::LossAndGradient(absl::Span<const int32_t> inputs,
+                                              absl::Span<const int32_t> targets, int64_t length,
+                                              int64_t step) {
+  CHECK(options_.train) << "a network for evaluation alone has no gradient";
+  CHECK(inputs.size() == targets.size()) << inputs.size() << " inputs, " << targets.size();
+  const auto counted = static_cast<int64_t>(targets.size()) -
+                       std::count(targets.begin(), targets.end(), kIgnoredTarget);
+  CHECK(counted > 0) << "no target counts";
+  const int64_t h = shape_.width;
+  T* const gradient = arena_.gradients().data();
+  std::fill(arena_.gradients().begin(), arena_.gradients().end(), T{0});
+  Pack(/*backward=*/true);
+  double loss = 0;
+  ForChunks(inputs.size(), length, step, /*train=*/true, [&](const Chunk& chunk) {
+    const int32_t* const tokens = inputs.data() + chunk.first;
+    Forward(chunk, tokens);
+    loss += ReadoutBackward(chunk.rows(), targets.data() + chunk.first, 1.0 / counted);
+    Rows<T> dx = dreadout_in_;
+    if (shape_.final_norm) {
+      dx = dx_;
+      std::fill_n(dx.data, chunk.rows() * dx.stride, T{0});
+      NormBackward(chunk.rows(), h, FinalNorm(arena_.parameters().data()), top_, final_state_,
+                   dreadout_in_, dx, gradient + layout_.final_norm.gain,
+                   layout_.final_norm.bias < 0 ? nullptr : gradient + layout_.final_norm.bias);
+    }
+    for (size_t i = layers_.size(); i-- > 0;) layers_[i].Backward(chunk, dx, gradient, scratch_);
+    EmbedBackward(chunk, tokens, dx);
+  });
+  return loss / static_cast<double>(counted);
+}
+
+template <typename T>
+Evaluation TransformerNetwork<T>::Evaluate(absl::Span<const int32_t> inputs,
+                                           absl::Span<const int32_t> targets, int64_t length) {
+  CHECK(inputs.size() == targets.size()) << inputs.size() << " inputs, " << targets.size();
+  Evaluation result;
+  Pack(/*backward=*/false);
+  ForChunks(inputs.size(), length, 0, /*train=*/false, [&](const Chunk& chunk) {
+    const int32_t* const wanted = targets.data() + chunk.first;
+    Forward(chunk, inputs.data() + chunk.first);
+    ForLogitBlocks(chunk.rows(), [&](int64_t row, int64_t count) {
+      const bool any = std::any_of(wanted + row, wanted + row + count,
+                                   [](int32_t target) { return target != kIgnoredTarget; });
+      if (!any) return;
+      LogitsOf(row, count);
+      CrossEntropyEvaluate(count, shape_.vocab, wanted + row, z_, result);
+    });
+  });
+  return result;
+}
+
+template <typename T>
+void TransformerNetwork<T>::Logits(absl::Span<const int32_t> inputs, int64_t length,
+                                   absl::Span<T> logits) {
+  const int64_t v = shape_.vocab;
+  CHECK(logits.size() == inputs.size() * v) << logits.size() << " logits";
+  Pack(/*backward=*/false);
+  ForChunks(inputs.size(), length, 0, /*train=*/false, [&](const Chunk& chunk) {
+    Forward(chunk, inputs.data() + chunk.first);
+    ForLogitBlocks(chunk.rows(), [&](int64_t row, int64_t count) {
+      LogitsOf(row, count);
+      for (int64_t r = 0; r < count; ++r) {
+        std::copy_n(z_.row(r), v, logits.data() + (chunk.first + row + r) * v);
+      }
+    });
+  });
+}
+
+template <typename T>
+void TransformerNetwork<T>::Hidden(absl::Span<const int32_t> inputs, int64_t length,
+                                   absl::Span<T> hidden) {
+  const int64_t h = shape_.width;
+  CHECK(hidden.size() == inputs.size() * h) << hidden.size() << " numbers";
+  Pack(/*backward=*/false);
+  ForChunks(inputs.size(), length, 0, /*train=*/false, [&](const Chunk& chunk) {
+    Forward(chunk, inputs.data() + chunk.first);
+    for (int64_t r = 0; r < chunk.rows(); ++r) {
+      std::copy_n(readout_in_.row(r), h, hidden.data() + (chunk.first + r) * h);
+    }
+  });
+}
+
+template class TransformerNetwork<float>;
+template class TransformerNetwork<double>;
+
+}  // namespace saffron

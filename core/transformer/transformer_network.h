@@ -1,0 +1,98 @@
+#pragma once
+// A transformer language model over windows of tokens: loss, gradient, evaluation, logits.
+//
+// A batch is worked through in chunks of whole sequences that are small enough for their
+// activations to stay in the second-level cache; gradients add up in the arena. Logits never exist
+// for more rows than a block of them, [rows, vocab], fits the same cache: the block becomes its own
+// gradient and is multiplied back at once. Weights are packed once a step (packed_gemm.h).
+//
+// Not thread-safe. Same inputs, same bits. No memory is allocated after Create.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/layers/evaluation.h"
+#include "core/math/aligned_array.h"
+#include "core/math/parameter_arena.h"
+#include "core/transformer/cross_entropy.h"
+#include "core/transformer/transformer_layer.h"
+#include "core/transformer/transformer_shape.h"
+
+namespace saffron {
+
+template <typename T>
+class TransformerNetwork {
+ public:
+  struct Options {
+    int moments = 0;             // of the optimiser
+    bool train = true;           // gradients are wanted
+    double dropout = 0;          // of the embedding and of each sublayer's output; in [0, 1)
+    double label_smoothing = 0;  // in [0, 1)
+    uint64_t dropout_seed = 0;
+  };
+
+  // All parameters zero. INVALID_ARGUMENT: CheckShape. RESOURCE_EXHAUSTED when there is no memory.
+  static absl::StatusOr<std::unique_ptr<TransformerNetwork>> Create(const TransformerShape& shape,
+                                                                    const Options& options);
+
+  // Mean smoothed loss (nats) of the targets that are not kIgnoredTarget, over sequences of
+  // `length` tokens (at most shape().context) that lie one after the other in `inputs`; its
+  // gradient is left in arena(). `step` chooses the dropout masks. At least one target must count.
+  double LossAndGradient(absl::Span<const int32_t> inputs, absl::Span<const int32_t> targets,
+                         int64_t length, int64_t step);
+  // Without dropout or smoothing. Sums over the targets that are not kIgnoredTarget.
+  Evaluation Evaluate(absl::Span<const int32_t> inputs, absl::Span<const int32_t> targets,
+                      int64_t length);
+  // logits[inputs.size(), vocab], row-major.
+  void Logits(absl::Span<const int32_t> inputs, int64_t length, absl::Span<T> logits);
+  // FinalNorm's output, what the readout reads: hidden[inputs.size(), width], row-major.
+  void Hidden(absl::Span<const int32_t> inputs, int64_t length, absl::Span<T> hidden);
+
+  ParameterArena<T>& arena() { return arena_; }
+  const ParameterArena<T>& arena() const { return arena_; }
+  // The tensor that begins at `begin` (a place of layout()).
+  absl::Span<T> tensor(int64_t begin);
+  const TransformerShape& shape() const { return shape_; }
+  const TransformerLayout& layout() const { return layout_; }
+  // Bytes of activations, packed weights and scratch.
+  int64_t workspace_bytes() const { return workspace_.size() * static_cast<int64_t>(sizeof(T)); }
+
+ private:
+  TransformerNetwork(const TransformerShape& shape, const Options& options);
+  void TakeWorkspace(Workspace<T>& workspace);
+  void NameTensors();
+  void Pack(bool backward);
+  DropoutSite EmbeddingSite(const Chunk& chunk) const;
+  void Embed(const Chunk& chunk, const int32_t* inputs, Rows<T> x);
+  void EmbedBackward(const Chunk& chunk, const int32_t* inputs, Rows<T> dx);
+  NormWeights<T> FinalNorm(const T* params) const;
+  // Inputs of the chunk to readout_in_.
+  void Forward(const Chunk& chunk, const int32_t* inputs);
+  void LogitsOf(int64_t row, int64_t rows);  // rows of readout_in_ to z_
+  double ReadoutBackward(int64_t rows, const int32_t* targets, double scale);
+  // Calls f(chunk) for all chunks of a batch of `tokens`.
+  template <typename F>
+  void ForChunks(int64_t tokens, int64_t length, int64_t step, bool train, F f);
+  template <typename F>
+  void ForLogitBlocks(int64_t rows, F f);
+
+  const TransformerShape shape_;
+  const Options options_;
+  TransformerLayout layout_;
+  int64_t chunk_rows_ = 0, logit_rows_ = 0;
+  ParameterArena<T> arena_;
+  AlignedArray<T> workspace_;
+  std::vector<TransformerLayer<T>> layers_;
+  LayerScratch<T> scratch_;
+  Rows<T> top_;         // output of the last layer
+  Rows<T> readout_in_;  // FinalNorm(top_)
+  Rows<T> dreadout_in_, dx_, embed_mask_;
+  Rows<T> z_;  // [logit_rows_, vocab]
+  NormState<T> final_state_;
+  PackedWeight<T> readout_;
+};
+
+}  // namespace saffron

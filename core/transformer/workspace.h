@@ -1,0 +1,35 @@
+#pragma once
+// One allocation for everything that a network computes in: laid out twice, first to learn the
+// size, then for good.
+
+#include <cstdint>
+
+#include "core/transformer/linear.h"
+
+namespace saffron {
+
+template <typename T>
+class Workspace {
+ public:
+  // Without memory (base null) it only counts.
+  explicit Workspace(T* base) : base_(base) {}
+
+  // n numbers on a cache line; null while counting.
+  T* Take(int64_t n) {
+    T* const p = base_ == nullptr ? nullptr : base_ + used_;
+    constexpr int64_t kLine = 64 / sizeof(T);
+    used_ += (n + kLine - 1) / kLine * kLine;
+    return p;
+  }
+  Rows<T> TakeRows(int64_t rows, int64_t n) {
+    const int64_t stride = StrideOf<T>(n);
+    return {Take(rows * stride), stride};
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  T* base_;
+  int64_t used_ = 0;
+};
+
+}  // namespace saffron

@@ -1,0 +1,141 @@
+// The gradient of every kind of model against central differences, in double.
+
+#include <cmath>
+#include <functional>
+#include <memory>
+
+#include "core/base/random.h"
+#include "core/transformer/transformer_network.h"
+#include "gtest/gtest.h"
+
+namespace saffron {
+namespace {
+
+using Network = TransformerNetwork<double>;
+
+struct Case {
+  const char* name;
+  std::function<void(TransformerShape&, Network::Options&)> change;
+};
+
+// Two layers of different sizes; values wider than keys.
+TransformerShape BaseShape() {
+  TransformerShape shape;
+  shape.vocab = 11;
+  shape.width = 6;
+  shape.context = 21;
+  shape.positions = PositionKind::kNone;
+  shape.mlp = MlpKind::kRelu;
+  shape.layers = {{.heads = 2, .kv_heads = 2, .key_dim = 4, .value_dim = 5, .mlp_width = 7},
+                  {.heads = 4, .kv_heads = 2, .key_dim = 6, .value_dim = 3, .mlp_width = 9}};
+  return shape;
+}
+
+const Case kCases[] = {
+    {"Relu", [](TransformerShape&, Network::Options&) {}},
+    {"GeluWithBiasesLayerNormLearnedPositions",
+     [](TransformerShape& s, Network::Options&) {
+       s.mlp = MlpKind::kGelu;
+       s.biases = s.readout_bias = true;
+       s.norm = NormKind::kLayer;
+       s.positions = PositionKind::kLearned;
+     }},
+    {"GeluTanhUntied",
+     [](TransformerShape& s, Network::Options&) {
+       s.mlp = MlpKind::kGeluTanh;
+       s.tied = false;
+     }},
+    {"GegluMultiplicativeRope",
+     [](TransformerShape& s, Network::Options&) {
+       s.mlp = MlpKind::kGeglu;
+       s.mlp_unit_bias = MlpUnitBias::kMultiplicative;
+       s.positions = PositionKind::kRope;
+     }},
+    {"SwigluAdditiveAlibiUntiedBiases",
+     [](TransformerShape& s, Network::Options&) {
+       s.mlp = MlpKind::kSwiglu;
+       s.mlp_unit_bias = MlpUnitBias::kAdditive;
+       s.positions = PositionKind::kAlibi;
+       s.tied = false;
+       s.biases = s.readout_bias = true;
+     }},
+    {"BiasesWithRope",
+     [](TransformerShape& s, Network::Options&) {
+       s.positions = PositionKind::kRope;
+       s.biases = true;
+     }},
+    {"NotCausalWithoutFinalNorm",
+     [](TransformerShape& s, Network::Options&) {
+       s.causal = false;
+       s.final_norm = false;
+     }},
+    {"DropoutAndSmoothing",
+     [](TransformerShape& s, Network::Options& o) {
+       s.mlp = MlpKind::kGelu;
+       s.positions = PositionKind::kLearned;
+       o.dropout = 0.3;
+       o.label_smoothing = 0.1;
+       o.dropout_seed = 5;
+     }},
+    {"NoLayers", [](TransformerShape& s, Network::Options&) { s.layers.clear(); }},
+};
+
+class GradientTest : public testing::TestWithParam<Case> {};
+
+TEST_P(GradientTest, IsThatOfTheLoss) {
+  TransformerShape shape = BaseShape();
+  Network::Options options;
+  GetParam().change(shape, options);
+  for (TransformerLayerShape& layer : shape.layers) {
+    if (shape.positions == PositionKind::kRope) {
+      layer.rope_frequencies = RopeFrequencies(layer.key_dim);
+    }
+    if (shape.positions == PositionKind::kAlibi) layer.alibi_slopes = AlibiSlopes(layer.heads);
+  }
+  auto created = Network::Create(shape, options);
+  ASSERT_TRUE(created.ok()) << created.status();
+  Network& network = **created;
+  const CounterRandom random(7, RandomPurpose::kTest);
+  const absl::Span<double> p = network.arena().parameters();
+  for (size_t i = 0; i < p.size(); ++i) p[i] = 0.4 * random.Normal(i);
+  constexpr int kLength = 19, kSequences = 8;  // more tokens than a chunk has
+  std::vector<int32_t> inputs, targets;
+  for (int i = 0; i < kLength * kSequences; ++i) {
+    inputs.push_back(static_cast<int32_t>(random.Below(1'000'000 + i, 11)));
+    targets.push_back(static_cast<int32_t>(random.Below(2'000'000 + i, 12)) - 1);  // some ignored
+  }
+  const auto loss = [&] { return network.LossAndGradient(inputs, targets, kLength, 3); };
+  loss();
+  const std::vector<double> gradient(network.arena().gradients().begin(),
+                                     network.arena().gradients().end());
+  for (const ParameterTensor& tensor : network.arena().tensors()) {
+    // Along a random direction, and at one element.
+    double analytic = 0, size = 0;
+    std::vector<double> direction(tensor.size());
+    for (int64_t i = 0; i < tensor.size(); ++i) {
+      direction[i] = random.Normal(3'000'000 + tensor.begin + i);
+      analytic += direction[i] * gradient[tensor.begin + i];
+      size += std::abs(direction[i] * gradient[tensor.begin + i]);
+    }
+    constexpr double kStep = 1e-5;
+    const std::vector<double> at(p.begin(), p.end());
+    const auto moved = [&](double by) {
+      for (int64_t i = 0; i < tensor.size(); ++i) {
+        p[tensor.begin + i] = at[tensor.begin + i] + by * direction[i];
+      }
+      const double value = loss();
+      std::copy(at.begin(), at.end(), p.begin());
+      return value;
+    };
+    // Fourth order.
+    const double numeric =
+        (8 * (moved(kStep) - moved(-kStep)) - moved(2 * kStep) + moved(-2 * kStep)) / (12 * kStep);
+    EXPECT_NEAR(analytic, numeric, 1e-6 * std::max(size, 1e-3)) << tensor.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, GradientTest, testing::ValuesIn(kCases),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace saffron
