@@ -113,6 +113,14 @@ void PrintLeaderboard(const SectionContext& context) {
                                " share ", same, "."));
     }
   }
+  const bool replicated = std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) {
+    return context.variant(entry.variant).metrics.at(study.metric).n > 1;
+  });
+  if (replicated) {
+    context.Say(
+        "±: standard deviation over the seeds, of one run, not of the mean; what another held-out "
+        "text would change is not in it.");
+  }
   if (two) {
     context.Say(absl::StrCat("Ranked by ", study.metric, "; ", study.shown,
                              " took no part in the choice."));

@@ -130,7 +130,9 @@ TEST_F(RunReportTest, SeveralSeedsShowTheirSpread) {
   const int64_t variant = sample_.AddVariant("", Saffu(64, "random", 300));
   sample_.AddTrial(variant, 1, Values(100, 1000));
   sample_.AddTrial(variant, 2, Values(102, 1000));
-  EXPECT_THAT(Report(), HasSubstr("101 ± 1.414"));
+  EXPECT_THAT(Report(), AllOf(HasSubstr("101 ± 1.414"), HasSubstr("±: standard deviation")));
+  AddSmallRoadmap();
+  EXPECT_THAT(Report(), Not(HasSubstr("±")));
 }
 
 TEST_F(RunReportTest, DivergedTrialsAreNoResult) {
