@@ -1,0 +1,79 @@
+#pragma once
+// What must hold after every step, judged from outside: the database as a reader sees it, against
+// the scheduler, against what workers were told, and against what it held before.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/sqlite.h"
+#include "tests/sim/agenda.h"
+
+namespace saffron {
+
+class SimOracle {
+ public:
+  // `budgets` are those of every roadmap.
+  SimOracle(const std::string& database, const RetryBudgets& budgets)
+      : database_(database), budgets_(budgets) {}
+
+  // ---- What workers are told.
+  void ToldResultIsKept(AttemptId attempt) { told_.push_back(attempt); }
+  void ToldMeasurementsAreKept(AttemptId attempt, int64_t below);
+
+  // ---- The coordinator's life.
+  void Opened(const Scheduler& scheduler);  // started, or started again: checks every trial
+  void Closed() { reader_.reset(); }
+  void Stepped(const Scheduler& scheduler);  // nothing is being written
+
+  // ---- In the end.
+  void CheckFile();  // the database as a file; requires Opened
+  // Trials, outcomes, results and curves of every roadmap's current revision, as text.
+  std::string ResultsTable();
+  void CountEvents(Marks* marks);
+
+  void Violate(const std::string& what) { violations_.push_back(what); }
+  // In the order they were noticed.
+  const std::vector<std::string>& violations() const { return violations_; }
+
+ private:
+  struct Attempt {
+    std::string outcome, failure;  // empty: open; empty: none
+  };
+  struct Trial {
+    std::string state, failure;
+    int64_t attempts = 0, budget_from = 0, bits = 0;
+    uint64_t seed = 0;
+    std::vector<Attempt> made;
+  };
+
+  void Require(bool holds, TrialId trial, const char* rule);
+  void CheckTrial(TrialId id, const Scheduler& scheduler);
+  Trial LoadTrial(TrialId id);
+  void CheckAttempts(TrialId id, const Trial& trial);
+  void CheckHistory(TrialId id, const Trial& trial);
+  void CheckBudgets(TrialId id, const Trial& trial, const Scheduler& scheduler);
+  void CheckValues(TrialId id, const Trial& trial);
+  void CheckTold(AttemptId attempt);
+  // Trials with events that were not seen yet.
+  std::set<TrialId> NewEvents();
+  Statement& Query(const char* sql);
+
+  const std::string database_;
+  const RetryBudgets budgets_;
+  std::unique_ptr<Database> reader_;
+  int64_t last_event_ = 0;
+  std::set<TrialId> ended_lately_;  // failed or cancelled since the last step, if only for a moment
+  std::map<TrialId, Trial> seen_;
+  std::vector<AttemptId> told_;            // since the last step
+  std::map<TrialId, int64_t> told_steps_;  // measurements of the trial that a worker let go of
+  std::set<TrialId> touched_;              // since the last step
+  std::vector<std::string> violations_;
+};
+
+}  // namespace saffron

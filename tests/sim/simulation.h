@@ -1,0 +1,86 @@
+#pragma once
+// The whole of Saffron but for the training, in virtual time: a coordinator, its disk, a network,
+// workers on several machines and a person who submits, edits, cancels and resumes two roadmaps.
+// One seed decides everything that happens; the same seed repeats it.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "coordinator/store/submission.h"
+#include "tests/sim/agenda.h"
+#include "tests/sim/bug.h"
+#include "tests/sim/memory_disk.h"
+#include "tests/sim/sim_coordinator.h"
+#include "tests/sim/sim_oracle.h"
+#include "tests/sim/sim_worker.h"
+
+namespace saffron {
+
+// What a person does, faults or not: two roadmaps that share trials, each edited a few times.
+struct SimWorkload {
+  static constexpr int kCount = 16;
+  explicit SimWorkload(int number);
+
+  RetryBudgets retry;
+  std::vector<std::vector<Submission>> roadmaps;  // revisions of each, in order
+};
+
+class Simulation {
+ public:
+  struct Options {
+    uint64_t seed = 0;
+    bool faults = true;
+    Bug bug = Bug::kNone;
+  };
+  // A place for lock files and spools, emptied for each simulation, and the disk.
+  struct Stage {
+    std::string folder;
+    MemoryDisk disk;
+    MemoryDisk::Files empty_database;  // made once: saves time
+
+    explicit Stage(const std::string& folder);
+    std::string database() const { return folder + "/sim.db"; }
+  };
+  Simulation(const Options& options, Stage* stage);
+  ~Simulation();
+
+  // Until every trial has ended, faults have stopped, and nothing is owed; or until something is
+  // wrong. Returns what is wrong, first things first; empty when nothing is.
+  std::vector<std::string> Run();
+  // After a Run that found nothing wrong.
+  const std::string& results() const { return results_; }
+  const Marks& marks() const { return marks_; }
+
+ private:
+  // One roadmap's person: submits each revision at its time, again until it is answered.
+  struct Person {
+    size_t next = 0;  // revision to submit
+    bool resumed = false;
+  };
+  void SubmitNext(size_t roadmap);
+  void ResumeUntilAnswered(size_t roadmap);
+  void Faults();
+  void Strike();
+  void Meddle();
+  SimWorker& AnyWorker() { return *workers_[dice_.Below(static_cast<int>(workers_.size()))]; }
+  void Supervise(SimWorker& worker);
+  bool EverythingEnded();
+  void StopFaults();
+
+  const Options options_;
+  Stage* const stage_;
+  const SimWorkload workload_;
+  Agenda agenda_;
+  Dice dice_;
+  Marks marks_;
+  SimOracle oracle_;
+  std::unique_ptr<SimCoordinator> coordinator_;
+  std::vector<std::unique_ptr<SimWorker>> workers_;
+  std::vector<Person> people_;
+  bool calm_ = false;  // faults have stopped for good
+  std::string results_;
+};
+
+}  // namespace saffron
