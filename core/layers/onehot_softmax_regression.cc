@@ -134,17 +134,11 @@ void OneHotSoftmaxRegression<T>::ListSegments() {
   segments.push_back({.begin = rows * vocab_, .size = vocab_, .gradient = gradients});
 }
 
-// A row without a moment that is not zero may as well never have had a gradient.
+// Which rows have moments is the optimiser's knowledge: all may, and those that do not are moved by
+// zeros.
 template <typename T>
 void OneHotSoftmaxRegression<T>::ArenaRestored() {
-  for (int64_t row = 0; row < int64_t{lags_} * vocab_; ++row) {
-    bool moved = false;
-    for (int i = 0; i < arena_.moments() && !moved; ++i) {
-      const T* moment = arena_.moment(i).data() + row * vocab_;
-      moved = std::any_of(moment, moment + vocab_, [](T m) { return m != 0; });
-    }
-    had_gradient_[row] = moved ? 1 : 0;
-  }
+  std::fill(had_gradient_.begin(), had_gradient_.end(), 1);
   ListSegments();
 }
 

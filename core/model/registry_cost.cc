@@ -20,9 +20,18 @@ double Vocabulary(const ResolvedVariant& v) {
 double EvaluatedTokens(const ResolvedVariant& v) {
   return 2.0 * static_cast<double>(v.Int("data.eval_tokens") - kEvalContext) + kTrainSample;
 }
+double Polishes(const ResolvedVariant& v) { return static_cast<double>(v.Int("train.polish")); }
 double Steps(const ResolvedVariant& v) { return static_cast<double>(v.Int("train.steps")); }
+// Targets with gradients: of steps, and of polishing, whose line search mostly takes its first
+// step.
 double StepTargets(const ResolvedVariant& v) {
-  return Steps(v) > 0 ? Steps(v) * static_cast<double>(v.Int("train.batch")) : 0;
+  constexpr double kEvaluationsAnIteration = 1.2;
+  double targets = Steps(v) > 0 ? Steps(v) * static_cast<double>(v.Int("train.batch")) : 0;
+  if (v.Has("train.polish_examples")) {
+    targets += kEvaluationsAnIteration * static_cast<double>(v.Int("train.polish")) *
+               static_cast<double>(v.Int("train.polish_examples"));
+  }
+  return targets;
 }
 
 // What the logits of one target are made of, in products for each logit. `sparse`: with the few
@@ -45,7 +54,7 @@ CostEstimate Passes(const ResolvedVariant& v, double trained, const Terms& terms
   const double target_seconds =
       outputs * (kLogitSeconds + kSparseSeconds * terms.sparse + kByTokenSeconds * terms.by_token +
                  kByPositionSeconds * terms.by_position);
-  const double curves = Steps(v) > 0 ? 11 * kCurveTargets : 0;
+  const double curves = ((Steps(v) > 0 ? 11 : 0) + Polishes(v)) * kCurveTargets;
   const double forward_only = evaluated + std::min(curves, StepTargets(v));
   cost.flops = cost.target_flops * (3 * StepTargets(v) + forward_only);
   cost.seconds = target_seconds * (StepTargets(v) + kForwardShare * forward_only) +
@@ -161,7 +170,7 @@ CostEstimate SoftmaxCost(const ResolvedVariant& v) {
   // A step moves the rows that were ever used: about a third of all.
   CostEstimate cost =
       Passes(v, 0.3 * lags * vocab * vocab, {.sparse = lags}, vocab, EvaluatedTokens(v));
-  const bool stays_sparse = is_explicit && Steps(v) == 0;
+  const bool stays_sparse = is_explicit && Steps(v) == 0 && v.Int("train.polish") == 0;
   // Distinct pairs of tokens grow like the root of the text.
   cost.parameters = stays_sparse ? lags * std::min(vocab * vocab, 300 * std::sqrt(tokens)) + vocab
                                  : lags * vocab * vocab + vocab;

@@ -40,9 +40,19 @@ std::vector<MetricSpec> MakeMetrics() {
       {"train/loss", "nats", "Training loss averaged since the evaluation before.", kDeterministic},
       {"train/steps_done", "steps", "Optimisation steps done.", kDeterministic},
       {"train/best_step", "steps", "Step of the parameters that were kept.", kDeterministic},
+      {"raw/*", "",
+       "With train.ema: the same metric of the parameters as they are, without the average.",
+       kDeterministic},
+      {"polish/loss", "nats", "Loss on the sample that train.polish works on.", kDeterministic},
+      {"polish/valid_nats_per_token", "nats",
+       "valid/nats_per_token by iteration of train.polish, in its learning curve.", kDeterministic},
+      {"polish/iterations", "", "Iterations of train.polish done.", kDeterministic},
+      {"polish/best_iteration", "", "Iteration whose parameters were kept; 0: the start.",
+       kDeterministic},
       {"model/parameters", "", "Numbers that define the model.", kDeterministic},
       {"model/parameters_trained", "",
-       "Those of them that backpropagation changed; 0 without steps.", kDeterministic},
+       "Those of them that steps or polishing may change: without what train.freeze froze.",
+       kDeterministic},
       {"cost/flops", "FLOP", "Estimated arithmetic of solve, training and evaluation.",
        kDeterministic},
       {"solve/alpha", "tokens", "Mass of the prior in smoothed counts.", kDeterministic},
@@ -55,6 +65,7 @@ std::vector<MetricSpec> MakeMetrics() {
       {"time/data_s", "s", "Reading the corpus.", kVaries},
       {"time/solve_s", "s", "The explicit solution, or counting.", kVaries},
       {"time/train_s", "s", "Optimisation steps.", kVaries},
+      {"time/polish_s", "s", "train.polish.", kVaries},
       {"time/evaluate_s", "s", "Evaluations.", kVaries},
       {"time/total_s", "s", "The whole trial.", kVaries},
       {"time/tokens_per_s", "1/s", "Targets trained on per second of optimisation.", kVaries},
@@ -76,6 +87,9 @@ class MetricList {
   void AddSplits(const char* what) {
     for (const char* split : {"train", "valid", "test"})
       keys_.push_back(absl::StrCat(split, "/", what));
+  }
+  void AddRaw(const char* split, const char* what) {
+    keys_.push_back(absl::StrCat("raw/", split, "/", what));
   }
   void AddGain(const std::string& key) { keys_.push_back(absl::StrCat("solve/gain/", key)); }
   std::vector<std::string> Take() { return std::move(keys_); }
@@ -139,14 +153,24 @@ std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant) {
   const bool is_explicit = variant.String("train.init") == "explicit";
   const bool is_tuned = variant.Int("train.steps") > 0;
   // The sparse solution over one-hot tokens ranks no guesses.
-  const bool stays_sparse =
-      variant.Has("model.input") && variant.Has("model.context") && is_explicit && !is_tuned;
+  const bool is_polished = variant.Int("train.polish") > 0;
+  const bool stays_sparse = variant.Has("model.input") && variant.Has("model.context") &&
+                            is_explicit && !is_tuned && !is_polished;
   if (!stays_sparse) list.AddSplits("accuracy");
   if (is_explicit) {
     (type == "saffu" ? AddSaffuSolve : AddSoftmaxSolve)(variant, list);
   }
   if (is_tuned) {
     list.Add({"train/loss", "train/steps_done", "train/best_step", "time/tokens_per_s"});
+    if (variant.Double("train.ema") > 0) {
+      for (const char* split : {"train", "valid", "test"}) {
+        list.AddRaw(split, "nats_per_token");
+        list.AddRaw(split, "perplexity");
+      }
+    }
+  }
+  if (is_polished) {
+    list.Add({"polish/loss", "polish/iterations", "polish/best_iteration", "time/polish_s"});
   }
   return list.Take();
 }

@@ -1,21 +1,22 @@
 // Adam: the shared step without decay. Kingma & Ba, ICLR 2015.
 
 #include "core/optim/adam_update.h"
+#include "core/optim/elementwise.h"
 #include "core/optim/optimizer_table.h"
 
 namespace saffron {
 namespace {
 
 template <typename T>
-class Adam final : public Optimizer<T> {
+class Adam final : public ElementwiseOptimizer<T> {
  public:
-  explicit Adam(const OptimizerConfig& config) : config_(config), step_(config, 1, 0) {}
-  int moments() const override { return 2; }
+  explicit Adam(const OptimizerConfig& config)
+      : ElementwiseOptimizer<T>(AdamSlots()), config_(config), step_(config, 1, 0) {}
 
  private:
   void Begin(int64_t step, double lr) override { step_ = AdamStep<T>(config_, step, lr); }
-  void Update(T* p, const T* g, T* const* moment, int64_t n, bool decay) override {
-    AdamUpdate<T>(step_, 1, p, g, moment[0], moment[1], n);
+  void UpdateStretch(T* p, const T* g, T* const* state, int64_t n, bool decay) override {
+    AdamUpdate<T>(step_, 1, p, g, state[0], state[1], n);
   }
 
   const OptimizerConfig config_;

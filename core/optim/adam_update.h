@@ -7,10 +7,15 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/optim/elementwise.h"
 #include "core/optim/lane_update.h"
 #include "core/optim/optimizer.h"
 
 namespace saffron {
+
+inline std::vector<StateSlot> AdamSlots() {
+  return {{"m", StateKind::kFirst}, {"v", StateKind::kSecond}};
+}
 
 // The numbers of one step, folded in double before they are rounded to T.
 template <typename T>

@@ -2,16 +2,17 @@
 // from the gradient and its moments. Loshchilov & Hutter, ICLR 2019, algorithm 2.
 
 #include "core/optim/adam_update.h"
+#include "core/optim/elementwise.h"
 #include "core/optim/optimizer_table.h"
 
 namespace saffron {
 namespace {
 
 template <typename T>
-class AdamW final : public Optimizer<T> {
+class AdamW final : public ElementwiseOptimizer<T> {
  public:
-  explicit AdamW(const OptimizerConfig& config) : config_(config), step_(config, 1, 0) {}
-  int moments() const override { return 2; }
+  explicit AdamW(const OptimizerConfig& config)
+      : ElementwiseOptimizer<T>(AdamSlots()), config_(config), step_(config, 1, 0) {}
   bool decays() const override { return true; }
 
  private:
@@ -19,8 +20,8 @@ class AdamW final : public Optimizer<T> {
     step_ = AdamStep<T>(config_, step, lr);
     keep_ = static_cast<T>(1 - lr * config_.weight_decay);
   }
-  void Update(T* p, const T* g, T* const* moment, int64_t n, bool decay) override {
-    AdamUpdate<T>(step_, decay ? keep_ : T{1}, p, g, moment[0], moment[1], n);
+  void UpdateStretch(T* p, const T* g, T* const* state, int64_t n, bool decay) override {
+    AdamUpdate<T>(step_, decay ? keep_ : T{1}, p, g, state[0], state[1], n);
   }
 
   const OptimizerConfig config_;

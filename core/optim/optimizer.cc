@@ -19,9 +19,8 @@ struct Entry {
 
 template <typename T>
 constexpr Entry<T> kOptimizers[] = {
-    {"adam", &MakeAdam<T>},
-    {"adamw", &MakeAdamW<T>},
-    {"sgd", &MakeSgd<T>},
+    {"adafactor", &MakeAdafactor<T>}, {"adam", &MakeAdam<T>}, {"adamw", &MakeAdamW<T>},
+    {"muon", &MakeMuon<T>},           {"sgd", &MakeSgd<T>},
 };
 
 // `value` must satisfy `ok`; the error says what is wanted.
@@ -37,25 +36,36 @@ absl::Status CheckConfig(const OptimizerConfig& c) {
   RETURN_IF_ERROR(CheckSetting("beta1", c.beta1, c.beta1 >= 0 && c.beta1 < 1, "in [0, 1)"));
   RETURN_IF_ERROR(CheckSetting("beta2", c.beta2, c.beta2 >= 0 && c.beta2 < 1, "in [0, 1)"));
   RETURN_IF_ERROR(CheckSetting("epsilon", c.epsilon, c.epsilon > 0, "> 0"));
-  return CheckSetting("weight_decay", c.weight_decay, c.weight_decay >= 0, ">= 0");
+  RETURN_IF_ERROR(CheckSetting("weight_decay", c.weight_decay, c.weight_decay >= 0, ">= 0"));
+  RETURN_IF_ERROR(CheckSetting("l2", c.l2, c.l2 >= 0, ">= 0"));
+  RETURN_IF_ERROR(CheckSetting("update_clip", c.update_clip, c.update_clip > 0, "> 0"));
+  RETURN_IF_ERROR(CheckSetting("factored_min", static_cast<double>(c.factored_min),
+                               c.factored_min >= 2, ">= 2"));
+  RETURN_IF_ERROR(CheckSetting("update_momentum", c.update_momentum,
+                               c.update_momentum >= 0 && c.update_momentum < 1, "in [0, 1)"));
+  RETURN_IF_ERROR(CheckSetting("square_exponent", c.square_exponent,
+                               c.square_exponent > 0 && c.square_exponent <= 1, "in (0, 1]"));
+  RETURN_IF_ERROR(CheckSetting("muon_momentum", c.muon_momentum,
+                               c.muon_momentum >= 0 && c.muon_momentum < 1, "in [0, 1)"));
+  return CheckSetting("muon_rate", c.muon_rate, c.muon_rate > 0, "> 0");
 }
 
 }  // namespace
 
 template <typename T>
+absl::Status Optimizer<T>::Prepare(const ParameterArena<T>& arena) {
+  CHECK(parameters_ < 0) << "prepared twice";
+  RETURN_IF_ERROR(Allocate(arena));
+  parameters_ = static_cast<int64_t>(arena.parameters().size());
+  return absl::OkStatus();
+}
+
+template <typename T>
 void Optimizer<T>::Step(ParameterArena<T>& arena, double lr) {
-  CHECK(arena.moments() == moments())
-      << "the arena has " << arena.moments() << " moments, the optimiser wants " << moments();
+  CHECK(parameters_ == static_cast<int64_t>(arena.parameters().size()))
+      << "prepared for " << parameters_ << " parameters, got " << arena.parameters().size();
   CHECK(std::isfinite(lr) && lr >= 0) << "learning rate " << lr;
-  Begin(++steps_, lr);
-  constexpr int kMomentsMax = 2;
-  for (const ParameterSegment<T>& segment : arena.segments()) {
-    if (segment.idle && !(segment.decay && decays())) continue;
-    T* moment[kMomentsMax] = {};
-    for (int i = 0; i < moments(); ++i) moment[i] = arena.moment(i).data() + segment.begin;
-    Update(arena.parameters().data() + segment.begin, segment.gradient, moment, segment.size,
-           segment.decay);
-  }
+  Update(arena, ++steps_, lr);
 }
 
 template <typename T>

@@ -1,66 +1,113 @@
 #pragma once
-// Optimisers: one file each, found by name. Each step is one fused pass over parameter, gradient
-// and moments.
+// Optimisers: one file each, found by name.
 //
-//   sgd    v <- momentum v + g;  p <- p - lr v
-//   adam   m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2;
-//          p <- p - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + epsilon)
-//          Kingma & Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
-//   adamw  p <- p - lr weight_decay p, then adam.
-//          Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2,
-//          with the decay multiplied by the whole rate lr (theirs: by the schedule's factor alone),
-//          as most training code has it.
+//   sgd        v <- momentum v + g + l2 p;  p <- p - lr v, or p - lr (g + l2 p + momentum v) with
+//              Nesterov's look-ahead
+//   adam       m <- b1 m + (1-b1) g;  v <- b2 v + (1-b2) g^2;
+//              p <- p - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + epsilon)
+//              Kingma & Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+//   adamw      p <- p - lr weight_decay p, then adam.
+//              Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm
+//              2, with the decay multiplied by the whole rate lr (theirs: by the schedule's factor
+//              alone), as most training code has it.
+//   adafactor  squared gradients kept as row and column means: adafactor.cc
+//   muon       hidden matrices move by their orthogonalised momentum, the rest by adamw: muon.cc
+//
+// The elementwise ones (sgd, adam, adamw) take one fused pass over parameter, gradient and state.
 //
 // A segment without a gradient (ParameterSegment::gradient null) is updated exactly as if its
 // gradient were all zeros: moments decay, and the parameters still move by them. That is Adam as
-// published, not the "lazy" variant that skips rows without a gradient.
+// published, not the "lazy" variant that skips rows without a gradient. A tensor that no segment
+// covers is frozen: neither it nor its state changes.
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "core/math/parameter_arena.h"
 
 namespace saffron {
 
 struct OptimizerConfig {
   double momentum = 0.9;       // sgd; in [0, 1)
-  double beta1 = 0.9;          // adam, adamw; in [0, 1)
-  double beta2 = 0.999;        // adam, adamw; in [0, 1)
-  double epsilon = 1e-8;       // adam, adamw; > 0
-  double weight_decay = 0.01;  // adamw; >= 0; on segments with `decay` alone
+  bool nesterov = false;       // sgd
+  double l2 = 0;               // sgd; >= 0; on segments with `decay` alone
+  double beta1 = 0.9;          // adam, adamw, muon; in [0, 1)
+  double beta2 = 0.999;        // adam, adamw, muon; in [0, 1)
+  double epsilon = 1e-8;       // adam, adamw, muon; > 0
+  double weight_decay = 0.01;  // adamw, adafactor, muon; >= 0; on segments with `decay` alone
+
+  // adafactor
+  bool relative_step = false;    // the step's rate is min(0.01, 1 / sqrt(t)), and lr is not read
+  bool scale_parameter = true;   // the rate is times max(0.001, RMS(p))
+  double update_clip = 1;        // largest RMS of an update before the rate; > 0
+  int64_t factored_min = 128;    // both sides of a factored matrix are at least this; >= 2
+  double update_momentum = 0;    // decay of the mean update; 0: none; in [0, 1)
+  double square_exponent = 0.8;  // squares decay by 1 - t^-this; in (0, 1]
+
+  // muon
+  double muon_momentum = 0.95;  // in [0, 1)
+  double muon_rate = 1;         // learning rate of hidden matrices over that of the rest; > 0
 };
 
-// One run of one optimiser: counts its own steps. Not thread-safe.
+// What an array of state does when a gradient is scaled by s: for whoever rescales parameters.
+enum class StateKind : uint8_t {
+  kFirst,   // a mean of gradients: times s
+  kSecond,  // a mean of squared gradients: times s^2
+  kUpdate,  // a mean of updates, which follow the parameter's own scale
+};
+
+// An array that later steps depend on, as checkpoints know it.
+template <typename T>
+struct StateArray {
+  // Where its elements stand in `values`. The name is the model's tensor's (empty when the model
+  // names none: all parameters), the shape too, but for what stands for whole rows ([rows, 1]) and
+  // columns ([1, cols]).
+  ParameterTensor tensor;
+  std::string slot;  // "m", "v", "momentum", "row", "column", ...
+  StateKind kind;
+  absl::Span<T> values;  // in the optimiser's memory; padding is zero
+};
+
+// One run of one optimiser: counts its own steps, owns its state. Not thread-safe.
 template <typename T>
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  // Arrays of state it needs beside each parameter: ParameterArena::Sizes::moments.
-  virtual int moments() const = 0;
+  // Allocates the state for the arena's parameters and tensors(), all zero; once, before anything
+  // else. Nothing is allocated afterwards. RESOURCE_EXHAUSTED when there is no memory,
+  // FAILED_PRECONDITION when the optimiser looks at tensors and the model names none.
+  absl::Status Prepare(const ParameterArena<T>& arena);
 
   // Whether parameters of segments with `decay` shrink at every step.
   virtual bool decays() const { return false; }
 
-  // One update of every segment with learning rate `lr` (finite, >= 0). The arena must have
-  // moments() arrays, zero before the first step.
+  // One update of every segment with learning rate `lr` (finite, >= 0).
   void Step(ParameterArena<T>& arena, double lr);
 
   int64_t steps_done() const { return steps_; }
   // Goes on after `steps` steps of an earlier run, whose moments are in the arena again.
   void ResumeAt(int64_t steps) { steps_ = steps; }
 
+  // Everything beside the parameters that later steps depend on: with the same steps_done(), state
+  // and parameters, two optimisers of one configuration go on alike, bit for bit. After Prepare;
+  // the same arrays in the same order in every run of a variant. Write into `values` to restore.
+  virtual std::vector<StateArray<T>> State() = 0;
+  void RestoreSteps(int64_t steps_done) { steps_ = steps_done; }
+
  protected:
-  // What Update needs of the step: number from 1, and rate.
-  virtual void Begin(int64_t step, double lr) = 0;
-  // p[n] and the moments' same stretch (moment[i] for i < moments()); g[n] may be null: zeros.
-  virtual void Update(T* p, const T* g, T* const* moment, int64_t n, bool decay) = 0;
+  virtual absl::Status Allocate(const ParameterArena<T>& arena) = 0;
+  // `step` counts from 1.
+  virtual void Update(ParameterArena<T>& arena, int64_t step, double lr) = 0;
 
  private:
   int64_t steps_ = 0;
+  int64_t parameters_ = -1;  // that state was allocated for
 };
 
 // `name` is one of OptimizerNames(). INVALID_ARGUMENT names an unknown optimiser or a setting out

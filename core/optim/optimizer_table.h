@@ -8,10 +8,14 @@
 namespace saffron {
 
 template <typename T>
-std::unique_ptr<Optimizer<T>> MakeSgd(const OptimizerConfig& config);
+std::unique_ptr<Optimizer<T>> MakeAdafactor(const OptimizerConfig& config);
 template <typename T>
 std::unique_ptr<Optimizer<T>> MakeAdam(const OptimizerConfig& config);
 template <typename T>
 std::unique_ptr<Optimizer<T>> MakeAdamW(const OptimizerConfig& config);
+template <typename T>
+std::unique_ptr<Optimizer<T>> MakeMuon(const OptimizerConfig& config);
+template <typename T>
+std::unique_ptr<Optimizer<T>> MakeSgd(const OptimizerConfig& config);
 
 }  // namespace saffron

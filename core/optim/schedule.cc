@@ -33,10 +33,27 @@ double InverseSqrt(const ScheduleConfig& c, int64_t step) {
   return std::sqrt(w / (static_cast<double>(step - c.warmup) + w));
 }
 
+// What is left of the rate above its end when the share x of the decay is done.
+double Left(DecayShape shape, double x) {
+  switch (shape) {
+    case DecayShape::kLinear:
+      return 1 - x;
+    case DecayShape::kCosine:
+      return 0.5 * (1 + std::cos(std::numbers::pi * x));
+    case DecayShape::kRoot:
+      return 1 - std::sqrt(x);
+  }
+  CHECK(false) << "shape " << static_cast<int>(shape);
+  return 0;
+}
+
 double WarmupStableDecay(const ScheduleConfig& c, int64_t step) {
   const double decay = c.decay_fraction * static_cast<double>(c.steps);
   const double left = static_cast<double>(c.steps - step);
-  return c.final_fraction + (1 - c.final_fraction) * std::min(1.0, left / decay);
+  const double remaining = c.decay_shape == DecayShape::kLinear
+                               ? std::min(1.0, left / decay)
+                               : Left(c.decay_shape, std::max(0.0, 1 - left / decay));
+  return c.final_fraction + (1 - c.final_fraction) * remaining;
 }
 
 struct Entry {

@@ -10,8 +10,11 @@
 //   cosine        f + (1 - f) (1 + cos(pi u)) / 2       Loshchilov & Hutter, SGDR, ICLR 2017
 //   inverse_sqrt  sqrt(w / (step - warmup + w)), w = warmup, or a tenth of `steps` without warm-up
 //                 (f unused)                            Vaswani et al., 2017, section 5.3
-//   wsd           1, then linear to f over the last `decay_fraction` of `steps` (warm-up, stable,
-//                 decay)                                Hu et al., MiniCPM, 2024
+//   wsd           1, then down to f over the last `decay_fraction` of `steps` (warm-up, stable,
+//                 decay): f + (1 - f) d(x), x the share of those steps that is done
+//                                                       Hu et al., MiniCPM, 2024
+//     with d(x) = 1 - x (linear), (1 + cos(pi x)) / 2 (cosine), 1 - sqrt(x) (root)
+//                                                       Hägele et al., 2024, section 3
 
 #include <cstdint>
 #include <string>
@@ -21,11 +24,14 @@
 
 namespace saffron {
 
+enum class DecayShape : uint8_t { kLinear, kCosine, kRoot };
+
 struct ScheduleConfig {
-  int64_t steps = 0;            // of the whole run; >= 1
-  int64_t warmup = 0;           // in [0, steps]
-  double final_fraction = 0.1;  // f, in [0, 1]
-  double decay_fraction = 0.2;  // wsd; in (0, 1]
+  int64_t steps = 0;                             // of the whole run; >= 1
+  int64_t warmup = 0;                            // in [0, steps]
+  double final_fraction = 0.1;                   // f, in [0, 1]
+  double decay_fraction = 0.2;                   // wsd; in (0, 1]
+  DecayShape decay_shape = DecayShape::kLinear;  // wsd
 };
 
 class Schedule {

@@ -1,7 +1,9 @@
-// Stochastic gradient descent with momentum (heavy ball):  v <- mu v + g;  p <- p - lr v.
-// Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; without
-// dampening, as most training code has it.
+// Stochastic gradient descent with momentum (heavy ball):  v <- mu v + g;  p <- p - lr v, or with
+// Nesterov's look-ahead p <- p - lr (g + mu v); an L2 penalty is part of g.
+// Polyak, "Some methods of speeding up the convergence of iteration methods", 1964, without
+// dampening, as most training code has it; Sutskever et al., ICML 2013, for the look-ahead.
 
+#include "core/optim/elementwise.h"
 #include "core/optim/lane_update.h"
 #include "core/optim/optimizer_table.h"
 
@@ -9,26 +11,35 @@ namespace saffron {
 namespace {
 
 template <typename T>
-class Sgd final : public Optimizer<T> {
+class Sgd final : public ElementwiseOptimizer<T> {
  public:
-  explicit Sgd(const OptimizerConfig& config) : momentum_(static_cast<T>(config.momentum)) {}
-  int moments() const override { return 1; }
+  explicit Sgd(const OptimizerConfig& config)
+      : ElementwiseOptimizer<T>({{"momentum", StateKind::kFirst}}),
+        momentum_(static_cast<T>(config.momentum)),
+        l2_(static_cast<T>(config.l2)),
+        nesterov_(config.nesterov) {}
+  bool decays() const override { return l2_ > 0; }
 
  private:
   void Begin(int64_t step, double lr) override { rate_ = static_cast<T>(lr); }
 
-  void Update(T* p, const T* g, T* const* moment, int64_t n, bool decay) override {
+  void UpdateStretch(T* p, const T* g, T* const* state, int64_t n, bool decay) override {
     using S = Simd<T>;
     const auto momentum = S::Broadcast(momentum_);
     const auto minus_rate = S::Broadcast(-rate_);
-    ForEachLanes<T>(p, g, moment[0], nullptr, n, [=](T* p, const T* g, T* v, T*) {
-      const auto velocity = S::MulAdd(momentum, S::Load(v), S::Load(g));
+    const auto l2 = S::Broadcast(decay ? l2_ : T{0});
+    const bool nesterov = nesterov_;
+    ForEachLanes<T>(p, g, state[0], nullptr, n, [=](T* p, const T* g, T* v, T*) {
+      const auto gradient = S::MulAdd(l2, S::Load(p), S::Load(g));
+      const auto velocity = S::MulAdd(momentum, S::Load(v), gradient);
       S::Store(v, velocity);
-      S::Store(p, S::MulAdd(minus_rate, velocity, S::Load(p)));
+      const auto update = nesterov ? S::MulAdd(momentum, velocity, gradient) : velocity;
+      S::Store(p, S::MulAdd(minus_rate, update, S::Load(p)));
     });
   }
 
-  const T momentum_;
+  const T momentum_, l2_;
+  const bool nesterov_;
   T rate_ = 0;
 };
 

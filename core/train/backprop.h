@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/optim/optimizer.h"
@@ -25,6 +26,9 @@ struct BackpropReport {
   int64_t steps_done = 0;
   int64_t best_step = 0;  // step of the parameters left in the arena
   int64_t evaluated_targets = 0;
+  int64_t frozen_parameters = 0;  // that train.freeze kept out
+  // With train.ema: the parameters without averaging, of the same step; the arena has the average.
+  std::vector<float> unaveraged;
   double train_loss = 0;  // of the last stretch between evaluations
   double train_seconds = 0;
   double evaluate_seconds = 0;
@@ -32,9 +36,14 @@ struct BackpropReport {
 
 // Runs train.steps steps on the model's parameters and leaves in them what train.keep asks for.
 // Records "train/loss", "valid/nats_per_token" and "valid/perplexity" at every evaluation; the
-// first is before step 1. CANCELLED when stopped.
+// first is before step 1. With train.ema the latter two are of the averaged parameters, and
+// "raw/valid/nats_per_token" is of the others. Prepares `optimizer`. CANCELLED when stopped.
 absl::StatusOr<BackpropReport> Backpropagate(const TrialInputs& inputs, Optimizer<float>& optimizer,
                                              Trainable& model, MeasurementSink& sink);
+
+// The most examples that LossAndGradient is given at once: train.batch, or a part of it with
+// train.accumulate; 1024 for a variant without steps.
+int64_t LargestBatch(const ResolvedVariant& variant);
 
 // Steps between evaluations: train.eval_every, or for 0 a tenth of the steps, rounded up, but not
 // fewer than five, so that short runs are not mostly evaluation.

@@ -6,6 +6,7 @@
 #include "core/base/status_macros.h"
 #include "core/layers/softmax_regression.h"
 #include "core/solve/onehot_softmax.h"
+#include "core/train/backprop.h"
 #include "core/train/solve_choices.h"
 #include "core/train/text_task.h"
 #include "core/train/trial_families.h"
@@ -30,13 +31,13 @@ class OneHotTrial : public TrialModel, public Trainable {
       spec.gains = GainModeOf(inputs.variant);
       ASSIGN_OR_RETURN(solved_, OneHotModel::Solve(spec, task_->data(), *inputs.env.statistics));
       gains_ = solved_->gains();
-      if (inputs.variant.Int("train.steps") == 0) return absl::OkStatus();
+      if (inputs.variant.Int("train.steps") == 0 && inputs.variant.Int("train.polish") == 0) {
+        return absl::OkStatus();
+      }
     }
     DenseModel::Options options;
     options.moments = moments;
-    if (inputs.variant.Has("train.batch")) {
-      options.batch_max = static_cast<int>(inputs.variant.Int("train.batch"));
-    }
+    options.batch_max = static_cast<int>(LargestBatch(inputs.variant));
     options.padding = task_->data().eod;
     ASSIGN_OR_RETURN(dense_, DenseModel::Create(lags, task_->data().vocab, options));
     if (solved_.has_value()) SpreadSolution();

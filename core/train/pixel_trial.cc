@@ -7,6 +7,7 @@
 #include "core/base/status_macros.h"
 #include "core/layers/softmax_regression.h"
 #include "core/solve/softmax_regression.h"
+#include "core/train/backprop.h"
 #include "core/train/solve_choices.h"
 #include "core/train/trial_families.h"
 
@@ -31,9 +32,7 @@ class PixelTrial : public TrialModel, public Trainable {
   absl::Status Start(const TrialInputs& inputs, int moments) override {
     DenseSoftmaxRegression<float>::Options options;
     options.moments = moments;
-    if (inputs.variant.Has("train.batch")) {
-      options.batch_max = static_cast<int>(inputs.variant.Int("train.batch"));
-    }
+    options.batch_max = static_cast<int>(LargestBatch(inputs.variant));
     ASSIGN_OR_RETURN(model_, DenseSoftmaxRegression<float>::Create(
                                  static_cast<int>(data_->train_x.cols()), data_->classes, options));
     if (inputs.variant.String("train.init") != "explicit") return absl::OkStatus();

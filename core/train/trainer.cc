@@ -1,5 +1,6 @@
 #include "core/train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <new>
@@ -11,6 +12,7 @@
 #include "core/model/registry.h"
 #include "core/train/backprop.h"
 #include "core/train/peak_memory.h"
+#include "core/train/polish.h"
 #include "core/train/stopwatch.h"
 #include "core/train/trial_families.h"
 
@@ -26,7 +28,7 @@ absl::Status CheckNotStopped(const TrialInputs& inputs) {
   return inputs.stopped() ? absl::CancelledError("stopped between phases") : absl::OkStatus();
 }
 
-void AddScore(const char* split, const Score& score, Metrics* metrics) {
+void AddScore(const std::string& split, const Score& score, Metrics* metrics) {
   const std::string prefix = absl::StrCat(split, "/");
   (*metrics)[prefix + "nats_per_token"] = score.nats;
   (*metrics)[prefix + "perplexity"] = std::exp(score.nats);
@@ -42,6 +44,12 @@ void AddBackprop(const ResolvedVariant& variant, const BackpropReport& report, M
   if (report.train_seconds > 0) {
     (*metrics)["time/tokens_per_s"] = targets / report.train_seconds;
   }
+}
+
+void AddPolish(const PolishReport& report, Metrics* metrics) {
+  (*metrics)["polish/loss"] = report.loss;
+  (*metrics)["polish/iterations"] = static_cast<double>(report.iterations);
+  (*metrics)["polish/best_iteration"] = static_cast<double>(report.best_iteration);
 }
 
 void AddCacheUse(const StatisticsCache::Counters& before, const StatisticsCache::Counters& after,
@@ -65,28 +73,33 @@ void Diverge(const std::string& why, TrialResult* result) {
   result->message = why;
 }
 
-// Adds how many targets were evaluated to `evaluated`.
-absl::Status EvaluateSplits(TrialModel& model, const TrialInputs& inputs, TrialResult* result,
-                            int64_t* evaluated) {
+// Adds the scores, by metric keys that begin with `prefix`, and how many targets were evaluated.
+absl::Status EvaluateSplits(const char* prefix, TrialModel& model, const TrialInputs& inputs,
+                            TrialResult* result, int64_t* evaluated) {
   for (const auto& [split, name] : kSplits) {
     RETURN_IF_ERROR(CheckNotStopped(inputs));
     ASSIGN_OR_RETURN(const Score score, model.Evaluate(split));
     if (!std::isfinite(score.nats)) {
-      Diverge(absl::StrCat(name, "/nats_per_token is ", score.nats), result);
+      Diverge(absl::StrCat(prefix, name, "/nats_per_token is ", score.nats), result);
     }
-    AddScore(name, score, &result->metrics);
+    AddScore(absl::StrCat(prefix, name), score, &result->metrics);
     *evaluated += score.targets;
   }
   return absl::OkStatus();
 }
 
-// Solve, backpropagate, evaluate.
+bool IsAtLeastOne(const ResolvedVariant& variant, const char* key) {
+  return variant.Has(key) && variant.Int(key) >= 1;
+}
+
+// Solve, backpropagate, polish, evaluate.
 absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& inputs,
                                           MeasurementSink& sink) {
   const Stopwatch total;
   const PeakMemoryMeter memory;
   const StatisticsCache::Counters cache_before = inputs.env.statistics->counters();
-  const bool is_tuned = inputs.variant.Has("train.steps") && inputs.variant.Int("train.steps") > 0;
+  const bool is_tuned = IsAtLeastOne(inputs.variant, "train.steps");
+  const bool is_polished = IsAtLeastOne(inputs.variant, "train.polish");
   TrialResult result;
   Metrics& metrics = result.metrics;
 
@@ -99,7 +112,7 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
   if (is_tuned) {
     ASSIGN_OR_RETURN(optimizer, MakeOptimizerOf(inputs.variant));
   }
-  RETURN_IF_ERROR(model.Start(inputs, is_tuned ? optimizer->moments() : 0));
+  RETURN_IF_ERROR(model.Start(inputs, /*moments=*/0));
   metrics["time/solve_s"] = phase.Lap();
   RETURN_IF_ERROR(CheckNotStopped(inputs));
 
@@ -112,17 +125,35 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
   metrics["time/train_s"] = report.train_seconds;
 
   phase.Lap();
+  PolishReport polish;
+  if (is_polished && !report.diverged) {
+    CHECK(model.trainable() != nullptr) << "train.polish is relevant to a model without gradients";
+    ASSIGN_OR_RETURN(polish, Polish(inputs, *model.trainable(), sink));
+    AddPolish(polish, &metrics);
+    metrics["time/polish_s"] = phase.Lap();
+  }
+  int64_t evaluated = report.evaluated_targets + polish.evaluated_targets;
   if (report.diverged) {
     Diverge(report.message, &result);
   } else {
-    RETURN_IF_ERROR(EvaluateSplits(model, inputs, &result, &report.evaluated_targets));
+    RETURN_IF_ERROR(EvaluateSplits("", model, inputs, &result, &evaluated));
+  }
+  if (!report.diverged && !report.unaveraged.empty()) {
+    const absl::Span<float> parameters = model.trainable()->arena().parameters();
+    std::swap_ranges(parameters.begin(), parameters.end(), report.unaveraged.begin());
+    RETURN_IF_ERROR(EvaluateSplits("raw/", model, inputs, &result, &evaluated));
+    std::swap_ranges(parameters.begin(), parameters.end(), report.unaveraged.begin());
   }
   metrics["time/evaluate_s"] = report.evaluate_seconds + phase.Lap();
 
   model.Describe(&metrics);
-  if (!is_tuned) metrics["model/parameters_trained"] = 0;
-  const int64_t trained = is_tuned ? report.steps_done * inputs.variant.Int("train.batch") : 0;
-  metrics["cost/flops"] = CountFlops(inputs.variant, trained, report.evaluated_targets);
+  if (is_tuned) {
+    metrics["model/parameters_trained"] -= static_cast<double>(report.frozen_parameters);
+  } else {
+    metrics["model/parameters_trained"] = static_cast<double>(polish.parameters);
+  }
+  const int64_t stepped = is_tuned ? report.steps_done * inputs.variant.Int("train.batch") : 0;
+  metrics["cost/flops"] = CountFlops(inputs.variant, stepped + polish.trained_targets, evaluated);
   AddCacheUse(cache_before, inputs.env.statistics->counters(), &metrics);
   metrics["memory/peak_bytes"] = static_cast<double>(memory.PeakBytes());
   metrics["time/total_s"] = total.Seconds();

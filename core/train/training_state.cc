@@ -15,8 +15,12 @@ namespace {
 
 using nlohmann::json;
 
-std::string MomentPrefix(int i) { return absl::StrCat("moments.", i, "/"); }
-constexpr char kBestPrefix[] = "best/";
+constexpr char kAveragePrefix[] = "average/", kBestPrefix[] = "best/",
+               kBestUnaveragedPrefix[] = "best_unaveraged/";
+
+std::string StatePrefix(const StateArray<float>& array) {
+  return absl::StrCat("optimizer.", array.slot, "/");
+}
 
 // A value of a type that JSON tells apart; NOT of a list, object or null.
 absl::StatusOr<ParamValue> ParamOf(const std::string& key, const json& value) {
@@ -149,7 +153,7 @@ absl::Status CheckSameTrial(const CheckpointHeader& header, const TrialInputs& i
 }
 
 absl::StatusOr<TrainingState> ReadState(const Safetensors& file, const TrialInputs& inputs,
-                                        ParameterArena<float>& arena) {
+                                        RunMemory memory) {
   ASSIGN_OR_RETURN(const CheckpointHeader header, ReadCheckpointHeader(file));
   RETURN_IF_ERROR(CheckSameTrial(header, inputs));
   if (header.content != "state") {
@@ -163,15 +167,23 @@ absl::StatusOr<TrainingState> ReadState(const Safetensors& file, const TrialInpu
   }
   RETURN_IF_ERROR(ReadProgress(file, &state));
   ASSIGN_OR_RETURN(state.curve, ReadCurve(file));
-  const std::vector<ParameterTensor>& layout = arena.tensors();
-  RETURN_IF_ERROR(ReadTensors(file, "", layout, arena.parameters()));
-  for (int i = 0; i < arena.moments(); ++i) {
-    RETURN_IF_ERROR(ReadTensors(file, MomentPrefix(i), layout, arena.moment(i)));
+  const std::vector<ParameterTensor>& layout = memory.arena.tensors();
+  RETURN_IF_ERROR(ReadTensors(file, "", layout, memory.arena.parameters()));
+  for (const StateArray<float>& array : memory.optimizer.State()) {
+    RETURN_IF_ERROR(ReadTensors(file, StatePrefix(array), {array.tensor}, array.values));
+  }
+  if (!memory.average.empty()) {
+    RETURN_IF_ERROR(ReadTensors(file, kAveragePrefix, layout, memory.average));
   }
   const bool has_best = !layout.empty() && file.tensors().count(kBestPrefix + layout[0].name) > 0;
   if (has_best) {
-    state.best_parameters.resize(arena.parameters().size());
+    state.best_parameters.resize(memory.arena.parameters().size());
     RETURN_IF_ERROR(ReadTensors(file, kBestPrefix, layout, absl::MakeSpan(state.best_parameters)));
+  }
+  if (has_best && !memory.average.empty()) {
+    state.best_unaveraged.resize(memory.arena.parameters().size());
+    RETURN_IF_ERROR(
+        ReadTensors(file, kBestUnaveragedPrefix, layout, absl::MakeSpan(state.best_unaveraged)));
   }
   return state;
 }
@@ -206,8 +218,7 @@ absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file) {
 }
 
 absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const TrialInputs& inputs,
-                                               const TrainingState& state,
-                                               ParameterArena<float>& arena) {
+                                               const TrainingState& state, RunMemory memory) {
   std::map<std::string, std::string> metadata = CheckpointMetadata(inputs, "state", state.step);
   json progress = json::object();
   VisitNumbers(state, [&](const char* name, const auto& field) { progress[name] = field; });
@@ -216,13 +227,17 @@ absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const Tr
   metadata["curve_keys"] = json(curve.keys).dump();
 
   TensorList list;
-  const std::vector<ParameterTensor>& layout = arena.tensors();
-  AddTensors("", layout, arena.parameters(), &list);
-  for (int i = 0; i < arena.moments(); ++i) {
-    AddTensors(MomentPrefix(i), layout, arena.moment(i), &list);
+  const std::vector<ParameterTensor>& layout = memory.arena.tensors();
+  AddTensors("", layout, memory.arena.parameters(), &list);
+  for (const StateArray<float>& array : memory.optimizer.State()) {
+    AddTensors(StatePrefix(array), {array.tensor}, array.values, &list);
   }
+  if (!memory.average.empty()) AddTensors(kAveragePrefix, layout, memory.average, &list);
   if (!state.best_parameters.empty()) {
     AddTensors(kBestPrefix, layout, state.best_parameters, &list);
+  }
+  if (!state.best_unaveraged.empty()) {
+    AddTensors(kBestUnaveragedPrefix, layout, state.best_unaveraged, &list);
   }
   const int64_t points = static_cast<int64_t>(curve.key.size());
   list.tensors.push_back({"curve.key", TensorOf(curve.key, {points})});
@@ -232,9 +247,9 @@ absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const Tr
 }
 
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& path, const TrialInputs& inputs,
-                                                ParameterArena<float>& arena) {
+                                                RunMemory memory) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
-  absl::StatusOr<TrainingState> state = ReadState(file->content(), inputs, arena);
+  absl::StatusOr<TrainingState> state = ReadState(file->content(), inputs, memory);
   if (state.ok()) return state;
   // What is missing from a file makes it a wrong file, not a missing one.
   const absl::StatusCode code =

@@ -1,12 +1,14 @@
 #pragma once
 // What a run leaves on disk on its way, so that another process can go on from there and give the
-// same bits: parameters, the optimiser's moments, the best parameters so far, and where the run
+// same bits: parameters, the optimiser's state, the best parameters so far, and where the run
 // stands. Batches and other draws are functions of the seed and the step and need no state.
 //
 // A safetensors file:
 //   NAME                       parameters by the names of ParameterArena::tensors()
-//   moments.I/NAME             of the optimiser
-//   best/NAME                  the best parameters so far, where they are kept
+//   optimizer.SLOT/NAME        of the optimiser: StateArray::slot, its shape
+//   average/NAME               the moving average of the parameters, with train.ema
+//   best/NAME                  the best parameters so far, where they are kept; with train.ema they
+//                              are averages, and best_unaveraged/NAME is what was averaged
 //   curve.step, curve.value    the learning curve so far; curve.key: index into "curve_keys"
 //   metadata                   "format" saffron, "content" state, the trial ("variant" as JSON,
 //                              "seed", "data", "numerics"), "step", "progress" (JSON)
@@ -20,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "core/checkpoint/safetensors.h"
 #include "core/math/parameter_arena.h"
+#include "core/optim/optimizer.h"
 #include "core/train/trial_model.h"
 
 namespace saffron {
@@ -37,7 +40,15 @@ struct TrainingState {
   double best_nats = 0;
   int64_t evaluations_since = 0;
   std::vector<float> best_parameters;  // as in the arena; empty where they are not kept
+  std::vector<float> best_unaveraged;  // likewise; empty without a moving average
   std::vector<Measurement> curve;      // everything recorded so far
+};
+
+// The memory of a run that its state is read from and into.
+struct RunMemory {
+  ParameterArena<float>& arena;
+  Optimizer<float>& optimizer;  // prepared
+  absl::Span<float> average;    // as in the arena; empty when there is none
 };
 
 // What a file says of the trial that it belongs to.
@@ -58,13 +69,12 @@ std::map<std::string, std::string> CheckpointMetadata(const TrialInputs& inputs,
 absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file);
 
 absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const TrialInputs& inputs,
-                                               const TrainingState& state,
-                                               ParameterArena<float>& arena);
+                                               const TrainingState& state, RunMemory memory);
 
-// Fills the arena and returns the rest. NOT_FOUND: no such file. INVALID_ARGUMENT: no safetensors
+// Fills the memory and returns the rest. NOT_FOUND: no such file. INVALID_ARGUMENT: no safetensors
 // file, or not with what this model and optimiser need. FAILED_PRECONDITION: it belongs to another
-// trial (names what differs). On error the arena may be half filled.
+// trial (names what differs). On error the memory may be half filled.
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& path, const TrialInputs& inputs,
-                                                ParameterArena<float>& arena);
+                                                RunMemory memory);
 
 }  // namespace saffron

@@ -174,8 +174,8 @@ void Run(int repeats) {
   distinct.erase(std::ranges::unique(distinct).begin(), distinct.end());
 
   auto optimizer = MakeOptimizer<float>("adam", {}).value();
-  auto network =
-      SaffuNetwork<float>::Create({layer}, features, {.moments = optimizer->moments()}).value();
+  auto network = SaffuNetwork<float>::Create({layer}, features, {}).value();
+  CHECK(optimizer->Prepare(network->arena()).ok()) << "state";
   DenseStep dense(layer);
 
   std::printf("%d targets, %zu distinct last tokens, %d types; least of %d repeats, ms\n\n", kBatch,

@@ -66,7 +66,7 @@ TEST(Registry, RelevanceIsSaidInWords) {
   EXPECT_EQ(FindParam("train.momentum")->RelevanceText(),
             "train.steps is at least 1 and train.optimizer is sgd");
   EXPECT_EQ(FindParam("train.beta1")->RelevanceText(),
-            "train.steps is at least 1 and train.optimizer is adam or adamw");
+            "train.steps is at least 1 and train.optimizer is adam, adamw or muon");
   EXPECT_EQ(FindParam("data.vocab")->RelevanceText(),
             "model.type is saffu, softmax_regression, kneser_ney or unigram and model.input is "
             "onehot and "

@@ -139,9 +139,10 @@ TEST(ResolvedVariant, ErrorsSayWhatWasWantedAndGiven) {
   EXPECT_EQ(ErrorOf({{"train.lr", std::nan("")}}), "train.lr: want a number in (0, 100], got nan");
   EXPECT_EQ(ErrorOf({{"train.beta1", 1.0}}), "train.beta1: want a number in [0, 1), got 1.0");
   EXPECT_EQ(ErrorOf({{"train.optimizer", "adm"}}),
-            "train.optimizer: want one of adam, adamw, sgd, got \"adm\"; did you mean adam?");
+            "train.optimizer: want one of adam, adamw, adafactor, muon, sgd, got \"adm\"; did you "
+            "mean adam?");
   EXPECT_EQ(ErrorOf({{"train.optimizer", "newton"}}),
-            "train.optimizer: want one of adam, adamw, sgd, got \"newton\"");
+            "train.optimizer: want one of adam, adamw, adafactor, muon, sgd, got \"newton\"");
   EXPECT_EQ(ErrorOf({{"data.corpus", int64_t{3}}}), "data.corpus: want a string, got 3");
   EXPECT_EQ(ErrorOf({{"data.corpus", "../etc"}}),
             "data.corpus: want the name of a corpus (1 to 64 of a-z 0-9 . _ -), got \"../etc\"");

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "tests/golden/fixtures/read_fixture.h"
+
 namespace saffron {
 namespace {
 
@@ -37,6 +39,35 @@ TEST(Schedule, FollowsItsFormula) {
   EXPECT_NEAR(wsd.Factor(75), 0.85, 1e-15);
   EXPECT_NEAR(wsd.Factor(85), 0.55, 1e-15);
   EXPECT_EQ(MakeSchedule("constant", 0.1).Factor(77), 1);
+}
+
+TEST(Schedule, FollowsTheReference) {
+  const nlohmann::json fixture = ReadFixture("schedules")["schedules"];
+  struct Case {
+    const char* name;      // in the file
+    const char* schedule;  // ours
+    double final_fraction;
+    DecayShape shape = DecayShape::kLinear;
+    int first = 1;  // the reference warms wsd up from its final fraction, not from zero
+  };
+  for (const Case& c : {Case{"linear", "linear", 0},
+                        {"cosine", "cosine", 0},
+                        {"cosine_min", "cosine", 0.1},
+                        {"inv_sqrt", "inverse_sqrt", 0},
+                        {"wsd_linear", "wsd", 0.1, DecayShape::kLinear, 10},
+                        {"wsd_cosine", "wsd", 0.1, DecayShape::kCosine, 10},
+                        {"wsd_1-sqrt", "wsd", 0.1, DecayShape::kRoot, 10}}) {
+    const Schedule schedule = Schedule::Make(c.schedule, {.steps = 100,
+                                                          .warmup = 10,
+                                                          .final_fraction = c.final_fraction,
+                                                          .decay_fraction = 0.3,
+                                                          .decay_shape = c.shape})
+                                  .value();
+    for (int step = c.first; step <= 100; ++step) {
+      ExpectClose(schedule.Factor(step), fixture[c.name][step].get<double>(), 1e-12,
+                  std::string(c.name) + " step " + std::to_string(step));
+    }
+  }
 }
 
 TEST(Schedule, InverseSqrtWithoutWarmUpHalvesSomewhereInTheRun) {

@@ -82,13 +82,24 @@ const std::vector<Params>& Trainables() {
       {{"train.optimizer", "adam"}},
       {{"train.optimizer", "adamw"}, {"train.weight_decay", 0.1}, {"train.keep", "last"}},
       {{"train.optimizer", "sgd"}, {"train.clip", 0.01}, {"train.patience", int64_t{2}}},
+      {{"train.optimizer", "adafactor"},
+       {"train.factored_min", int64_t{4}},
+       {"train.update_momentum", 0.5},
+       {"train.ema", 0.5}},
+      {{"train.optimizer", "muon"},
+       {"train.freeze", "layers.0.beta"},
+       {"train.accumulate", int64_t{3}}},
       {{"train.init", "random"},
        {"model.layers", int64_t{2}},
        {"model.streams", "x+c+r"},
        {"model.width", int64_t{8}}},
       {{"model.attention", "static"}, {"train.schedule", "cosine"}, {"train.warmup", int64_t{5}}},
       {{"model.type", "softmax_regression"}, {"train.optimizer", "adam"}},
-      {{"model.type", "softmax_regression"}, {"train.optimizer", "adamw"}, {"train.keep", "last"}},
+      {{"model.type", "softmax_regression"},
+       {"train.optimizer", "adamw"},
+       {"train.keep", "last"},
+       {"train.ema", 0.9},
+       {"train.accumulate", int64_t{2}}},
       {{"model.type", "softmax_regression"},
        {"train.optimizer", "sgd"},
        {"train.init", "random"},
@@ -157,7 +168,7 @@ TEST_F(ResumeTest, AResumedRunLeavesTheSameStates) {
     return bytes;
   };
   const auto first = tensors();
-  EXPECT_EQ(first.count("layers.0.u") + first.count("moments.1/layers.0.beta") +
+  EXPECT_EQ(first.count("layers.0.u") + first.count("optimizer.v/layers.0.beta") +
                 first.count("best/layers.0.u"),
             3u);
   ASSERT_TRUE(Run(params, StateAt(3), kNever).status.ok());
@@ -215,7 +226,7 @@ TEST_F(ResumeTest, ADamagedStateIsDataLoss) {
     EXPECT_EQ(Run(params, path, kNever).status.code(), absl::StatusCode::kDataLoss) << size;
   }
   // A well-formed file that lacks something.
-  for (const char* name : {"layers.0.u", "moments.0/layers.0.beta", "curve.step", "progress"}) {
+  for (const char* name : {"layers.0.u", "optimizer.m/layers.0.beta", "curve.step", "progress"}) {
     std::string renamed = whole;
     const size_t at = renamed.find("\"" + std::string(name) + "\"");
     ASSERT_NE(at, std::string::npos) << name;
