@@ -168,7 +168,6 @@ void SimCoordinator::Stop() {
 }
 
 void SimCoordinator::DieWhileWriting(int64_t operations, bool cut_power) {
-  if (!up()) return;
   disk_->DieAfter(operations);
   power_fails_ = cut_power;
 }

@@ -86,7 +86,7 @@ Simulation::Simulation(const Options& options, Stage* stage)
       oracle_(stage->database(), workload_.retry),
       people_(workload_.roadmaps.size()) {
   dice_.unlucky = options.faults;
-  stage->disk.Load(stage->empty_database);
+  stage->disk.Load(options.new_database ? MemoryDisk::Files() : stage->empty_database);
   SimCoordinator::Options o{.database = stage->database(),
                             .engine = {.scheduler = {.lease = kLease}, .numerics = 1},
                             .bug = options.bug};
@@ -253,6 +253,9 @@ bool Simulation::EverythingEnded() {
 }
 
 std::vector<std::string> Simulation::Run() {
+  if (options_.dies_after) coordinator_->DieWhileWriting(*options_.dies_after, options_.cut_power);
+  // Closing the database and opening it again are part of its life.
+  if (!options_.faults) agenda_.After(absl::Seconds(4), [this] { coordinator_->Stop(); });
   coordinator_->Start();
   for (auto& worker : workers_) Supervise(*worker);
   for (size_t i = 0; i < people_.size(); ++i) SubmitNext(i);

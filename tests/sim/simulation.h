@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,11 @@ class Simulation {
     uint64_t seed = 0;
     bool faults = true;
     Bug bug = Bug::kNone;
+    // The only misfortune, apart from `faults`: the coordinator ends after so many operations of
+    // its disk, and with its machine's power where `cut_power` says so.
+    std::optional<int64_t> dies_after = {};
+    bool cut_power = false;
+    bool new_database = false;  // the coordinator makes its database too
   };
   // A place for lock files and spools, emptied for each simulation, and the disk.
   struct Stage {
