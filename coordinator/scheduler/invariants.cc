@@ -21,36 +21,70 @@ class SchedulerInspector {
     return std::move(violations_);
   }
 
+  std::string Describe(absl::Time now) const {
+    std::string text;
+    std::map<TrialId, const Scheduler::Trial*> trials;
+    for (const auto& [id, trial] : s_.trials_) trials[id] = &trial;
+    for (const auto& [id, trial] : trials) {
+      absl::StrAppend(&text, "t", id.value, " ", trial->state.index(), " ", trial->attempts);
+      for (int n : trial->failures) absl::StrAppend(&text, ",", n);
+      if (const Queued* queued = std::get_if<Queued>(&trial->state)) {
+        absl::StrAppend(&text, "@", absl::FormatDuration(queued->ready_at - now));
+        if (queued->lost_by) {
+          absl::StrAppend(&text, "?", queued->lost_by->value, ",", int(queued->lost_as));
+        }
+      } else if (const Leased* leased = std::get_if<Leased>(&trial->state)) {
+        absl::StrAppend(&text, ">", leased->worker.value, ",", leased->roadmap.value);
+      } else {
+        absl::StrAppend(&text, "=", int(std::get<Ended>(trial->state).outcome));
+      }
+      std::map<RoadmapId, bool> wants;
+      for (const Scheduler::Want& want : trial->wants) wants[want.roadmap] = want.active;
+      for (const auto& [roadmap, active] : wants) {
+        absl::StrAppend(&text, active ? "+" : "-", roadmap.value);
+      }
+    }
+    for (const auto& [id, worker] : s_.workers_) {
+      absl::StrAppend(&text, "w", id.value, " ", worker.slots, worker.drained ? "d" : "",
+                      absl::FormatDuration(worker.expires - now));
+    }
+    for (const auto& [id, roadmap] : s_.roadmaps_) {
+      absl::StrAppend(&text, "r", id.value, absl::FormatDuration(roadmap.policy.deadline - now));
+    }
+    return text;
+  }
+
  private:
-  void Require(bool holds, const std::string& what) {
-    if (!holds) violations_.push_back(what);
+  // `what` is put together only when it is needed.
+  template <typename... Parts>
+  void Require(bool holds, const Parts&... what) {
+    if (!holds) violations_.push_back(absl::StrCat(what...));
   }
 
   void Visit(TrialId id, const Scheduler::Trial& trial) {
-    const std::string name = absl::StrCat("trial ", id.value);
     bool active = false;
     for (const Scheduler::Want& want : trial.wants) {
       active = active || want.active;
-      Require(s_.roadmaps_.at(want.roadmap).trials.count(id) == 1,
-              absl::StrCat(name, " is wanted by a roadmap that does not list it"));
+      Require(s_.roadmaps_.at(want.roadmap).trials.count(id) == 1, "trial ", id.value,
+              " is wanted by a roadmap that does not list it");
       Count(want, trial);
     }
     int failures = 0;
     for (int n : trial.failures) {
       failures += n;
-      Require(n >= 0, absl::StrCat(name, " has a negative count of failures"));
+      Require(n >= 0, "trial ", id.value, " has a negative count of failures");
     }
-    Require(failures <= trial.attempts, absl::StrCat(name, " failed more often than it was tried"));
+    Require(failures <= trial.attempts, "trial ", id.value, " failed more often than it was tried");
     if (const Queued* queued = std::get_if<Queued>(&trial.state)) {
-      Require(active, absl::StrCat(name, " is queued though nobody wants it"));
+      Require(active, "trial ", id.value, " is queued though nobody wants it");
       if (queued->ready_at != absl::InfinitePast()) {
         backing_off_.insert({queued->ready_at, id});
       } else {
         for (const Scheduler::Want& want : trial.wants) ready_ += want.active;
       }
     } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
-      Require(trial.attempts >= 1, absl::StrCat(name, " is leased without an attempt"));
-      Require(s_.HasWorker(leased->worker), absl::StrCat(name, " is leased to nobody"));
+      Require(trial.attempts >= 1, "trial ", id.value, " is leased without an attempt");
+      Require(s_.HasWorker(leased->worker), "trial ", id.value, " is leased to nobody");
       held_[leased->worker].insert(id);
       load_[leased->worker] += trial.cost_seconds;
       ++in_turn_[leased->roadmap];
@@ -77,12 +111,12 @@ class SchedulerInspector {
     int slots = 0;
     for (const auto& [id, worker] : s_.workers_) {
       slots += worker.slots;
-      Require(held_[id] == worker.held,
-              absl::StrCat("worker ", id.value, " holds other trials than are leased to it"));
-      Require(std::abs(load_[id] - worker.load_seconds) < 1e-6 * (1 + load_[id]),
-              absl::StrCat("worker ", id.value, " has another load than its trials"));
-      Require(s_.expiries_.count({worker.expires, id}) == 1,
-              absl::StrCat("worker ", id.value, "'s lease is not timed"));
+      Require(held_[id] == worker.held, "worker ", id.value,
+              " holds other trials than are leased to it");
+      Require(std::abs(load_[id] - worker.load_seconds) < 1e-6 * (1 + load_[id]), "worker ",
+              id.value, " has another load than its trials");
+      Require(s_.expiries_.count({worker.expires, id}) == 1, "worker ", id.value,
+              "'s lease is not timed");
     }
     Require(s_.expiries_.size() == s_.workers_.size(), "a lease is timed for a forgotten worker");
     Require(slots == s_.slots_, "the slots do not add up");
@@ -95,9 +129,9 @@ class SchedulerInspector {
                   is.ended == want.ended &&
                   std::abs(is.cost_done - want.cost_done) < 1e-6 * (1 + want.cost_total) &&
                   std::abs(is.cost_total - want.cost_total) < 1e-6 * (1 + want.cost_total),
-              absl::StrCat("the counts of roadmap ", id.value, " are not those of its trials"));
-      Require(in_turn_[id] == roadmap.leased_in_turn,
-              absl::StrCat("roadmap ", id.value, " is charged for other leases than it has"));
+              "the counts of roadmap ", id.value, " are not those of its trials");
+      Require(in_turn_[id] == roadmap.leased_in_turn, "roadmap ", id.value,
+              " is charged for other leases than it has");
     }
     Require(ready_ == s_.queue_.size(), "the work queue holds other trials than are ready");
   }
@@ -116,6 +150,22 @@ std::vector<std::string> FindViolations(const Scheduler& scheduler) {
   return SchedulerInspector(scheduler).Run();
 }
 
+std::string Fingerprint(const Scheduler& scheduler, absl::Time now) {
+  return SchedulerInspector(scheduler).Describe(now);
+}
+
+std::string EffectLedger::Fingerprint() const {
+  std::string text;
+  for (const auto& [id, trial] : trials_) {
+    absl::StrAppend(&text, "t", id.value, " ", int(trial.state), int(trial.outcome));
+    for (const Attempt& a : trial.attempts) {
+      absl::StrAppend(&text, ",", a.worker.value, a.outcome ? int(*a.outcome) : -1,
+                      a.lost ? "l" : "");
+    }
+  }
+  return text;
+}
+
 EffectLedger::EffectLedger(const Scheduler::Snapshot& snapshot) {
   for (const Scheduler::Snapshot::Trial& t : snapshot.trials) {
     Trial& trial = trials_[t.id];
@@ -130,8 +180,10 @@ EffectLedger::EffectLedger(const Scheduler::Snapshot& snapshot) {
   }
 }
 
-bool EffectLedger::Require(bool holds, TrialId trial, const std::string& rule) {
-  if (!holds) violations_.push_back(absl::StrCat("trial ", trial.value, ": ", rule));
+bool EffectLedger::Require(bool holds, TrialId trial, std::string_view rule) {
+  if (!holds) {
+    violations_.push_back(absl::StrCat("trial ", trial.value, ": ", std::string(rule)));
+  }
   return holds;
 }
 

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "coordinator/scheduler/event.h"
@@ -14,6 +15,10 @@ namespace saffron {
 
 // What is wrong inside the scheduler, one sentence each; empty when nothing is.
 std::vector<std::string> FindViolations(const Scheduler& scheduler);
+
+// A text that two schedulers share only if the same events have the same effects on both from now
+// on: so that a search need not visit a state twice.
+std::string Fingerprint(const Scheduler& scheduler, absl::Time now);
 
 // Replays effects as the store would record them, and notes whatever must never be recorded: an
 // attempt number used twice, two open attempts of one trial, a second result, a result changed,
@@ -30,6 +35,8 @@ class EffectLedger {
   // Whether scheduler and ledger tell the same of every trial that the ledger has heard of.
   void Compare(const Scheduler& scheduler);
   const std::vector<std::string>& violations() const { return violations_; }
+  // As for a scheduler: what is recorded of each trial.
+  std::string Fingerprint() const;
 
  private:
   struct Attempt {
@@ -55,7 +62,7 @@ class EffectLedger {
   void On(const WantChanged& effect) {}
   void On(const DeadlineLifted& effect) {}
   // Notes `rule` broken for the trial unless `holds`.
-  bool Require(bool holds, TrialId trial, const std::string& rule);
+  bool Require(bool holds, TrialId trial, std::string_view rule);
   Attempt* Find(AttemptId attempt);
 
   std::map<TrialId, Trial> trials_;

@@ -1,10 +1,14 @@
-// Every sequence of events up to a fixed depth, for two workers, two trials and two roadmaps,
-// checked against the scheduler's invariants and against what may be recorded. Then: each rule of
-// the ledger is broken on purpose, and must notice.
+// Every sequence of up to eight events, for two workers, two trials and two roadmaps, checked
+// against the scheduler's invariants and against what may be recorded; SAFFRON_EXHAUSTIVE_DEPTH=10
+// goes further. Then: each rule of the ledger is broken on purpose, and must notice.
 
 #include <cstdlib>
+#include <deque>
 #include <functional>
+#include <optional>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
 #include "coordinator/scheduler/invariants.h"
 #include "coordinator/scheduler/scheduler.h"
 #include "gmock/gmock.h"
@@ -132,30 +136,83 @@ std::vector<Step> Steps() {
   return steps;
 }
 
-// Depth-first over all sequences; counts nodes. Stops at the first violation, naming the sequence.
-int64_t Search(const Model& at, const std::vector<Step>& steps, int depth, std::string path) {
-  int64_t nodes = 1;
-  if (depth == 0) return nodes;
-  for (const auto& [name, step] : steps) {
-    Model next = at;
-    step(next);
+// Everything that decides what may follow: two models that share it need only one visit.
+std::string Fingerprint(const Model& m) {
+  std::string text = Fingerprint(m.scheduler, m.now) + "|" + m.ledger.Fingerprint();
+  for (const ModelWorker& worker : m.workers) {
+    for (const AttemptId& a : worker.running)
+      absl::StrAppend(&text, "r", a.trial.value, ",", a.number);
+    for (const AttemptReport& r : worker.finished) {
+      absl::StrAppend(&text, "f", r.attempt.trial.value, ",", r.attempt.number, ",",
+                      int(r.outcome));
+    }
+    text += ";";
+  }
+  return text;
+}
+
+// All sequences of so many steps, in the order of their length. Sequences that lead to the same
+// state go on together. Stops at the first violation, naming a sequence that leads to it.
+class Search {
+ public:
+  void Run(const Model& root, int depth) {
+    states_ = {{root, -1, -1}};
+    size_t begin = 0;
+    for (int length = 1; length <= depth; ++length) {
+      const size_t end = states_.size();
+      for (size_t i = begin; i < end; ++i) {
+        for (size_t step = 0; step < steps_.size(); ++step) {
+          if (!Visit(static_cast<int>(i), static_cast<int>(step), length == depth)) return;
+        }
+        states_[i].model.reset();  // what it was is known by its successors
+      }
+      begin = end;
+    }
+  }
+  int64_t visited() const { return visited_; }
+  size_t states() const { return seen_.size(); }
+
+ private:
+  struct State {
+    std::optional<Model> model;
+    int from, step;
+  };
+
+  bool Visit(int from, int step, bool last) {
+    Model next = *states_[from].model;
+    steps_[step].second(next);
+    ++visited_;
     std::vector<std::string> violations = next.ledger.violations();
+    if (violations.empty() && !seen_.insert(std::hash<std::string>()(Fingerprint(next))).second) {
+      return true;
+    }
     for (const std::string& v : FindViolations(next.scheduler)) violations.push_back(v);
     if (!violations.empty()) {
-      ADD_FAILURE() << path << " > " << name << ": " << violations[0];
-      return nodes;
+      ADD_FAILURE() << PathTo(from) << " > " << steps_[step].first << ": " << violations[0];
+      return false;
     }
-    nodes += Search(next, steps, depth - 1, path + " > " + name);
-    if (testing::Test::HasFailure()) return nodes;
+    if (!last) states_.push_back({std::move(next), from, step});
+    return true;
   }
-  return nodes;
-}
+  std::string PathTo(int state) const {
+    if (states_[state].from < 0) return "start";
+    return absl::StrCat(PathTo(states_[state].from), " > ", steps_[states_[state].step].first);
+  }
+
+  const std::vector<Step> steps_ = Steps();
+  std::deque<State> states_;
+  absl::flat_hash_set<uint64_t> seen_;
+  int64_t visited_ = 0;
+};
 
 TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksAnInvariant) {
   Model root;
   root.Do(TwoTrials(kRoadmap));
   const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
-  EXPECT_GT(Search(root, Steps(), depth == nullptr ? 5 : std::atoi(depth), "start"), 10'000);
+  Search search;
+  search.Run(root, depth == nullptr ? 8 : std::atoi(depth));
+  RecordProperty("states", static_cast<int>(search.states()));
+  EXPECT_GT(search.visited(), 10'000);
 }
 
 // After any sequence of events, once faults stop, every trial that is wanted ends.
