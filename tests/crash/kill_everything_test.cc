@@ -1,8 +1,10 @@
 // kill -9 at random moments of a roadmap of real models: of everything at once, and of one process
-// after the other. SAFFRON_CRASH_SEED gives other moments than the usual ones.
+// after the other. SAFFRON_CRASH_SEED gives other moments than the usual ones, SAFFRON_CRASH_ROUNDS
+// more of them, SAFFRON_CRASH_SWEEP=FILE another sweep, on the corpora of SAFFRON_DATA.
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -25,16 +27,29 @@ uint64_t Seed() {
   return given == nullptr ? 20 : std::strtoull(given, nullptr, 10);
 }
 
+// How often to kill.
+int Rounds(int usual) {
+  const char* given = std::getenv("SAFFRON_CRASH_ROUNDS");
+  return given == nullptr ? usual : std::atoi(given);
+}
+
 class KillTest : public testing::Test {
  protected:
   void SetUp() override {
-    scene_.AddTinyCorpus();
-    sweep_ = scene_.Write("sweep.yaml", TinySweep());
-    ASSERT_EQ(scene_.Run(RunCommand("calm.db"), absl::Minutes(5)).exit_code, 0);
+    if (const char* given = std::getenv("SAFFRON_CRASH_SWEEP"); given != nullptr) {
+      const char* data = std::getenv("SAFFRON_DATA");
+      ASSERT_NE(data, nullptr) << "SAFFRON_CRASH_SWEEP reads corpora from SAFFRON_DATA";
+      scene_.environment["SAFFRON_DATA"] = data;
+      sweep_ = given;
+    } else {
+      scene_.AddTinyCorpus();
+      sweep_ = scene_.Write("sweep.yaml", TinySweep());
+    }
+    ASSERT_EQ(scene_.Run(RunCommand("calm.db"), absl::Minutes(60)).exit_code, 0);
   }
 
   std::vector<std::string> RunCommand(const std::string& database) const {
-    return {"run", sweep_, "--workers", "2", "--seeds", "6", "--db", scene_.Path(database)};
+    return {"run", sweep_, "--workers", "2", "--seeds", seeds_, "--db", scene_.Path(database)};
   }
   double Uniform() { return random_.Uniform(draws_++); }
   absl::Duration UpTo(absl::Duration most) { return most * Uniform(); }
@@ -68,25 +83,27 @@ class KillTest : public testing::Test {
 
   Scene scene_;
   std::string sweep_;
+  // So many that there is something left to kill in the last round.
+  const std::string seeds_ = absl::StrCat(std::max(6, Rounds(20) * 6 / 20));
   CounterRandom random_{Seed(), RandomPurpose::kTest};
   uint64_t draws_ = 0;
 };
 
-TEST_F(KillTest, ARunKilledTwentyTimesEndsWithTheResultsOfOneThatWasNot) {
+TEST_F(KillTest, ARunKilledTimeAndAgainEndsWithTheResultsOfOneThatWasNot) {
   // Each round goes on where the one before was killed.
   int killed = 0;
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < Rounds(20); ++round) {
     auto process = scene_.Start(RunCommand("killed.db"));
     WaitForAMoment("killed.db");
     if (process->running()) ++killed;
     process->SignalGroup(SIGKILL);
     process->Wait();
   }
-  EXPECT_EQ(killed, 20) << "the roadmap was finished before it could be killed";
+  EXPECT_EQ(killed, Rounds(20)) << "the roadmap was finished before it could be killed";
   EXPECT_TRUE(scene_.Holds("(SELECT count(*) FROM attempts WHERE outcome IS NOT 'succeeded') > 0",
                            "killed.db"))
       << "no kill hit a trial";
-  const Ended last = scene_.Run(RunCommand("killed.db"), absl::Minutes(5));
+  const Ended last = scene_.Run(RunCommand("killed.db"), absl::Minutes(60));
   ASSERT_EQ(last.exit_code, 0) << last.err;
   ExpectAsIfNothingHadHappened("killed.db");
 }
@@ -98,8 +115,8 @@ TEST_F(KillTest, CoordinatorAndWorkersKilledOneAfterTheOtherLoseNothing) {
   };
   std::unique_ptr<Process> serve = scene_.Serve({"--lease", "1"});
   std::unique_ptr<Process> workers[] = {worker(), worker()};
-  ASSERT_EQ(scene_.Run({"submit", sweep_, "--seeds", "6"}).exit_code, 0);
-  for (int round = 0; round < 12; ++round) {
+  ASSERT_EQ(scene_.Run({"submit", sweep_, "--seeds", seeds_}).exit_code, 0);
+  for (int round = 0; round < Rounds(12); ++round) {
     WaitForAMoment("cluster.db");
     const int victim = static_cast<int>(3 * Uniform());
     if (victim == 2) {
@@ -111,7 +128,7 @@ TEST_F(KillTest, CoordinatorAndWorkersKilledOneAfterTheOtherLoseNothing) {
     }
   }
   ASSERT_TRUE(serve->WaitFor("serving "));
-  const Ended wait = scene_.Run({"wait", "last"}, absl::Minutes(5));
+  const Ended wait = scene_.Run({"wait", "last"}, absl::Minutes(60));
   EXPECT_EQ(wait.exit_code, 0) << wait.err;
   ExpectAsIfNothingHadHappened("cluster.db");
 }

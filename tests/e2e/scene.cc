@@ -152,6 +152,7 @@ std::unique_ptr<Process> Scene::Start(const std::vector<std::string>& arguments)
   if (as_nobody) {
     argv = {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", argv[0]};
   }
+  argv.insert(argv.begin(), prefix.begin(), prefix.end());
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables;
   for (const auto& [name, value] : environment) variables.push_back(absl::StrCat(name, "=", value));

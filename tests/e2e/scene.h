@@ -81,6 +81,8 @@ class Scene {
   std::map<std::string, std::string> environment;
   // Start programs as a user who may not do everything. Only root can, and needs to.
   bool as_nobody = false;
+  // Put before the command line of programs: {"/usr/bin/ip", "netns", "exec", NAME}.
+  std::vector<std::string> prefix;
 
  private:
   std::string dir_, address_;
