@@ -41,8 +41,8 @@ Rows<T> From(Rows<T> x, int64_t row) {
 template <typename T>
 TransformerLayer<T>::TransformerLayer(const TransformerShape& shape,
                                       const TransformerLayout& layout, int index, const T* params,
-                                      double dropout, uint64_t seed, int64_t rows, bool train,
-                                      Workspace<T>& workspace)
+                                      double dropout, const MoeTraining& moe, uint64_t seed,
+                                      int64_t rows, bool train, Workspace<T>& workspace)
     : shape_(&shape),
       size_(&shape.layers[index]),
       places_(layout.layers[index]),
@@ -60,9 +60,13 @@ TransformerLayer<T>::TransformerLayer(const TransformerShape& shape,
   w.wk = TakeWeight(h, size_->key_width(), train, workspace);
   w.wv = TakeWeight(h, size_->value_width(), train, workspace);
   w.wo = TakeWeight(size_->attended_width(), h, train, workspace);
-  w.w1 = TakeWeight(h, p, train, workspace);
-  if (gated) w.w1_linear = TakeWeight(h, p, train, workspace);
-  w.w2 = TakeWeight(p, h, train, workspace);
+  if (size_->moe.sparse()) {
+    moe_.emplace(shape, layout, index, params, moe, dropout, seed, rows, train, workspace);
+  } else {
+    w.w1 = TakeWeight(h, p, train, workspace);
+    if (gated) w.w1_linear = TakeWeight(h, p, train, workspace);
+    w.w2 = TakeWeight(p, h, train, workspace);
+  }
   w.bq = At(params, places_.bq);
   w.bk = At(params, places_.bk);
   w.bv = At(params, places_.bv);
@@ -83,10 +87,12 @@ TransformerLayer<T>::TransformerLayer(const TransformerShape& shape,
   at_.v = workspace.TakeRows(rows, size_->value_width());
   at_.attended = workspace.TakeRows(rows, size_->attended_width());
   at_.x1 = workspace.TakeRows(rows, h);
-  at_.n2 = workspace.TakeRows(rows, h);
-  at_.a = workspace.TakeRows(rows, p);
-  if (gated) at_.linear = workspace.TakeRows(rows, p);
-  at_.units = workspace.TakeRows(rows, p);
+  if (!moe_) {
+    at_.n2 = workspace.TakeRows(rows, h);
+    at_.a = workspace.TakeRows(rows, p);
+    if (gated) at_.linear = workspace.TakeRows(rows, p);
+    at_.units = workspace.TakeRows(rows, p);
+  }
   if (dropout > 0) {
     at_.attention_mask = workspace.TakeRows(rows, h);
     at_.mlp_mask = workspace.TakeRows(rows, h);
@@ -116,6 +122,7 @@ void TransformerLayer<T>::Pack(const T* params, bool backward) {
   PackWeight(params + places_.wk, backward, weights_.wk);
   PackWeight(params + places_.wv, backward, weights_.wv);
   PackWeight(params + places_.wo, backward, weights_.wo);
+  if (moe_) return moe_->Pack(params, backward);
   PackWeight(params + places_.w1, backward, weights_.w1);
   if (weights_.units.gated) PackWeight(params + places_.w1_linear, backward, weights_.w1_linear);
   PackWeight(params + places_.w2, backward, weights_.w2);
@@ -130,7 +137,8 @@ DropoutSite TransformerLayer<T>::Site(const Chunk& chunk, uint32_t which) const 
 }
 
 template <typename T>
-void TransformerLayer<T>::Forward(const Chunk& chunk, Rows<T> out, T* attention_scratch) {
+void TransformerLayer<T>::Forward(const Chunk& chunk, Rows<T> out, T* attention_scratch,
+                                  MoeLosses& losses) {
   const int64_t rows = chunk.rows(), h = shape_->width;
   const LayerWeights<T>& w = weights_;
   const bool drops = chunk.train && dropout_ > 0;
@@ -164,6 +172,7 @@ void TransformerLayer<T>::Forward(const Chunk& chunk, Rows<T> out, T* attention_
   }
   add(at_.x, at_.attended, w.wo, w.bo, 0, at_.attention_mask, at_.x1);
 
+  if (moe_) return moe_->Forward(chunk, at_.x1, out, losses);
   NormForward(rows, h, w.norm2, at_.x1, at_.n2, at_.norm2);
   LinearForward(rows, at_.n2, w.w1, w.b1, at_.a);
   if (w.units.gated) LinearForward(rows, at_.n2, w.w1_linear, w.b1_linear, at_.linear);
@@ -174,7 +183,11 @@ void TransformerLayer<T>::Forward(const Chunk& chunk, Rows<T> out, T* attention_
 template <typename T>
 void TransformerLayer<T>::Backward(const Chunk& chunk, Rows<T> dx, T* gradient,
                                    const LayerScratch<T>& scratch) {
-  BackwardMlp(chunk, dx, gradient, scratch);
+  if (moe_) {
+    moe_->Backward(chunk, dx, gradient, scratch.moe);
+  } else {
+    BackwardMlp(chunk, dx, gradient, scratch);
+  }
   BackwardAttention(chunk, dx, gradient, scratch);
 }
 
@@ -267,6 +280,10 @@ LayerScratch<T> TakeLayerScratch(const TransformerShape& shape, int64_t rows, in
   scratch.dattended = workspace.TakeRows(rows, attended);
   scratch.dunits = workspace.TakeRows(rows, units);
   if (IsGated(shape.mlp)) scratch.dlinear = workspace.TakeRows(rows, units);
+  scratch.moe = {scratch.dn,
+                 scratch.dy,
+                 {scratch.dunits, scratch.dlinear},
+                 TakeMoeScratch(shape, rows, workspace)};
   return scratch;
 }
 

@@ -3,12 +3,16 @@
 // residual stream, forward and backward.
 //   n1 = Norm1(x),  x1 = x + drop(Attention(n1 wq, n1 wk, n1 wv) wo + bo)
 //   n2 = Norm2(x1), x2 = x1 + drop(units(n2 w1, n2 w1_linear) w2 + b2)
+// or, in a sparse layer, what moe_sublayer.h says in the MLP's place.
 
 #include <cstdint>
+#include <optional>
 
 #include "core/transformer/activation.h"
 #include "core/transformer/attention.h"
+#include "core/transformer/chunk.h"
 #include "core/transformer/dropout.h"
+#include "core/transformer/moe_sublayer.h"
 #include "core/transformer/normalization.h"
 #include "core/transformer/transformer_shape.h"
 #include "core/transformer/workspace.h"
@@ -40,14 +44,7 @@ template <typename T>
 struct LayerScratch {
   Rows<T> dn, dy, dq, dk, dv, dattended, dunits, dlinear;
   T* attention = nullptr;
-};
-
-// A chunk of tokens: `sequences` times `length` rows, the first being row `first` of the batch.
-struct Chunk {
-  int64_t first = 0, sequences = 0, length = 0;
-  int64_t step = 0;
-  bool train = false;  // dropout applies
-  int64_t rows() const { return sequences * length; }
+  MoeSublayerScratch<T> moe;
 };
 
 template <typename T>
@@ -56,17 +53,19 @@ class TransformerLayer {
   // Takes memory for chunks of `rows` tokens. `index` is that of the layer; `params` the arena's,
   // null while the workspace only counts. `shape` must outlive the layer.
   TransformerLayer(const TransformerShape& shape, const TransformerLayout& layout, int index,
-                   const T* params, double dropout, uint64_t seed, int64_t rows, bool train,
-                   Workspace<T>& workspace);
+                   const T* params, double dropout, const MoeTraining& moe, uint64_t seed,
+                   int64_t rows, bool train, Workspace<T>& workspace);
 
   // Copies the weights into the order that products read them in.
   void Pack(const T* params, bool backward);
   // The rows of x in activations().x become those of `out`.
-  void Forward(const Chunk& chunk, Rows<T> out, T* attention_scratch);
+  void Forward(const Chunk& chunk, Rows<T> out, T* attention_scratch, MoeLosses& losses);
   // dx, the gradient of the output, becomes that of the input; adds to `gradient` (the arena's).
   void Backward(const Chunk& chunk, Rows<T> dx, T* gradient, const LayerScratch<T>& scratch);
 
   LayerActivations<T>& activations() { return at_; }
+  // Null when the layer is dense.
+  const MoeLayer<T>* moe() const { return moe_ ? &moe_->moe() : nullptr; }
   // Of sequences of `length`.
   AttentionShape attention_shape(int64_t length) const;
 
@@ -85,6 +84,7 @@ class TransformerLayer {
   uint64_t seed_;
   LayerWeights<T> weights_;
   LayerActivations<T> at_;
+  std::optional<MoeSublayer<T>> moe_;
 };
 
 // Takes scratch for layers of these sizes.

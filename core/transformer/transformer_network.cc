@@ -81,8 +81,8 @@ void TransformerNetwork<T>::TakeWorkspace(Workspace<T>& workspace) {
   layers_.clear();
   for (int i = 0; i < static_cast<int>(shape_.layers.size()); ++i) {
     layers_.emplace_back(shape_, layout_, i, arena_.parameters().data(),
-                         train ? options_.dropout : 0, options_.dropout_seed, chunk_rows_, train,
-                         workspace);
+                         train ? options_.dropout : 0, options_.moe, options_.dropout_seed,
+                         chunk_rows_, train, workspace);
   }
   scratch_ = TakeLayerScratch(shape_, chunk_rows_, shape_.context, train, drops, workspace);
   top_ = workspace.TakeRows(chunk_rows_, shape_.width);
@@ -163,7 +163,8 @@ void TransformerNetwork<T>::Forward(const Chunk& chunk, const int32_t* inputs) {
   Embed(chunk, inputs, layers_.empty() ? top_ : layers_[0].activations().x);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const bool last = i + 1 == layers_.size();
-    layers_[i].Forward(chunk, last ? top_ : layers_[i + 1].activations().x, scratch_.attention);
+    layers_[i].Forward(chunk, last ? top_ : layers_[i + 1].activations().x, scratch_.attention,
+                       router_losses_);
   }
   if (!shape_.final_norm) {
     for (int64_t r = 0; r < chunk.rows(); ++r) std::copy_n(top_.row(r), h, readout_in_.row(r));
@@ -200,13 +201,15 @@ void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t st
                                       F f) {
   CHECK(length >= 1 && length <= shape_.context && tokens % length == 0)
       << tokens << " tokens in sequences of " << length << ", context " << shape_.context;
+  router_losses_ = {};
   const int64_t sequences = tokens / length, at_once = std::max<int64_t>(1, chunk_rows_ / length);
   for (int64_t s = 0; s < sequences; s += at_once) {
     f(Chunk{.first = s * length,
             .sequences = std::min(at_once, sequences - s),
             .length = length,
             .step = step,
-            .train = train});
+            .train = train,
+            .batch = tokens});
   }
 }
 
@@ -262,7 +265,18 @@ double TransformerNetwork<T>::LossAndGradient(absl::Span<const int32_t> inputs,
     for (size_t i = layers_.size(); i-- > 0;) layers_[i].Backward(chunk, dx, gradient, scratch_);
     EmbedBackward(chunk, tokens, dx);
   });
-  return loss / static_cast<double>(counted);
+  return loss / static_cast<double>(counted) + options_.moe.z_loss * router_losses_.z +
+         options_.moe.balance_loss * router_losses_.balance;
+}
+
+template <typename T>
+void TransformerNetwork<T>::ShowRouting(const Chunk& chunk, const int32_t* inputs) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const MoeLayer<T>* const moe = layers_[i].moe();
+    if (moe == nullptr) continue;
+    routing_observer_(static_cast<int>(i), moe->routing(chunk),
+                      {inputs, static_cast<size_t>(chunk.rows())});
+  }
 }
 
 template <typename T>
@@ -274,6 +288,7 @@ Evaluation TransformerNetwork<T>::Evaluate(absl::Span<const int32_t> inputs,
   ForChunks(inputs.size(), length, 0, /*train=*/false, [&](const Chunk& chunk) {
     const int32_t* const wanted = targets.data() + chunk.first;
     Forward(chunk, inputs.data() + chunk.first);
+    if (routing_observer_) ShowRouting(chunk, inputs.data() + chunk.first);
     ForLogitBlocks(chunk.rows(), [&](int64_t row, int64_t count) {
       const bool any = std::any_of(wanted + row, wanted + row + count,
                                    [](int32_t target) { return target != kIgnoredTarget; });

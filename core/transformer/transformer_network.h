@@ -9,6 +9,7 @@
 // Not thread-safe. Same inputs, same bits. No memory is allocated after Create.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,14 +32,16 @@ class TransformerNetwork {
     bool train = true;           // gradients are wanted
     double dropout = 0;          // of the embedding and of each sublayer's output; in [0, 1)
     double label_smoothing = 0;  // in [0, 1)
-    uint64_t dropout_seed = 0;
+    uint64_t dropout_seed = 0;   // and that of the routers' draws
+    MoeTraining moe = {};        // of the layers that have experts
   };
 
   // All parameters zero. INVALID_ARGUMENT: CheckShape. RESOURCE_EXHAUSTED when there is no memory.
   static absl::StatusOr<std::unique_ptr<TransformerNetwork>> Create(const TransformerShape& shape,
                                                                     const Options& options);
 
-  // Mean smoothed loss (nats) of the targets that are not kIgnoredTarget, over sequences of
+  // Mean smoothed loss (nats) of the targets that are not kIgnoredTarget, plus the routers' losses
+  // as Options::moe weighs them, over sequences of
   // `length` tokens (at most shape().context) that lie one after the other in `inputs`; its
   // gradient is left in arena(). `step` chooses the dropout masks. At least one target must count.
   double LossAndGradient(absl::Span<const int32_t> inputs, absl::Span<const int32_t> targets,
@@ -50,6 +53,13 @@ class TransformerNetwork {
   void Logits(absl::Span<const int32_t> inputs, int64_t length, absl::Span<T> logits);
   // FinalNorm's output, what the readout reads: hidden[inputs.size(), width], row-major.
   void Hidden(absl::Span<const int32_t> inputs, int64_t length, absl::Span<T> hidden);
+
+  // Routers' losses of the last batch, means over its tokens, added up over layers.
+  const MoeLosses& router_losses() const { return router_losses_; }
+  // Called for every chunk and sparse layer in Evaluate, with the tokens of the chunk.
+  using RoutingObserver = std::function<void(int layer, const MoeRoutingView& routing,
+                                             absl::Span<const int32_t> tokens)>;
+  void set_routing_observer(RoutingObserver observer) { routing_observer_ = std::move(observer); }
 
   ParameterArena<T>& arena() { return arena_; }
   const ParameterArena<T>& arena() const { return arena_; }
@@ -69,6 +79,7 @@ class TransformerNetwork {
   void Embed(const Chunk& chunk, const int32_t* inputs, Rows<T> x);
   void EmbedBackward(const Chunk& chunk, const int32_t* inputs, Rows<T> dx);
   NormWeights<T> FinalNorm(const T* params) const;
+  void ShowRouting(const Chunk& chunk, const int32_t* inputs);
   // Inputs of the chunk to readout_in_.
   void Forward(const Chunk& chunk, const int32_t* inputs);
   void LogitsOf(int64_t row, int64_t rows);  // rows of readout_in_ to z_
@@ -86,6 +97,8 @@ class TransformerNetwork {
   ParameterArena<T> arena_;
   AlignedArray<T> workspace_;
   std::vector<TransformerLayer<T>> layers_;
+  MoeLosses router_losses_;
+  RoutingObserver routing_observer_;
   LayerScratch<T> scratch_;
   Rows<T> top_;         // output of the last layer
   Rows<T> readout_in_;  // FinalNorm(top_)

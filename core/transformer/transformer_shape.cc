@@ -49,6 +49,7 @@ absl::Status CheckLayer(const TransformerShape& shape, size_t index) {
   RETURN_IF_ERROR(WantCount(name + "rope_frequencies",
                             shape.positions == PositionKind::kRope ? layer.key_dim / 2 : 0,
                             static_cast<int64_t>(layer.rope_frequencies.size())));
+  RETURN_IF_ERROR(CheckMoe(name, layer.moe, shape.context, shape.causal));
   return WantCount(name + "alibi_slopes", shape.positions == PositionKind::kAlibi ? layer.heads : 0,
                    static_cast<int64_t>(layer.alibi_slopes.size()));
 }
@@ -79,6 +80,38 @@ class Places {
   TransformerLayout& layout_;
 };
 
+MlpPlaces LayOutMlp(const std::string& name, const TransformerShape& shape, int64_t p,
+                    Places& places) {
+  const int64_t h = shape.width;
+  MlpPlaces at;
+  at.w1 = places.Matrix(name + "w1", h, p);
+  at.b1 = places.Vector(name + "b1", p, shape.biases);
+  if (IsGated(shape.mlp)) {
+    at.w1_linear = places.Matrix(name + "w1_linear", h, p);
+    at.b1_linear = places.Vector(name + "b1_linear", p, shape.biases);
+  }
+  at.unit_bias = places.Vector(name + "unit_bias", p, shape.mlp_unit_bias != MlpUnitBias::kNone);
+  at.w2 = places.Matrix(name + "w2", p, h);
+  at.b2 = places.Vector(name + "b2", h, shape.biases);
+  return at;
+}
+
+MoePlaces LayOutMoe(const std::string& name, const TransformerShape& shape,
+                    const TransformerLayerShape& size, Places& places) {
+  MoePlaces at;
+  at.router = places.Matrix(name + "router", shape.width, size.moe.experts);
+  for (int e = 0; e < size.moe.experts; ++e) {
+    at.experts.push_back(
+        LayOutMlp(absl::StrCat(name, "experts.", e, "."), shape, size.mlp_width, places));
+  }
+  if (size.moe.dense == DensePlace::kNone) return at;
+  const TransformerLayout::Norm norm = places.Norm(name + "dense_norm", shape);
+  at.dense_gain = norm.gain;
+  at.dense_bias = norm.bias;
+  at.dense = LayOutMlp(name + "dense.", shape, size.mlp_width, places);
+  return at;
+}
+
 TransformerLayout::Layer LayOutLayer(const std::string& name, const TransformerShape& shape,
                                      const TransformerLayerShape& size, Places& places) {
   const int64_t h = shape.width;
@@ -94,17 +127,18 @@ TransformerLayout::Layer LayOutLayer(const std::string& name, const TransformerS
   at.wo = places.Matrix(attn + "wo", size.attended_width(), h);
   at.bo = places.Vector(attn + "bo", h, shape.biases);
   at.norm2 = places.Norm(name + "norm2", shape);
-  const std::string mlp = name + "mlp.";
-  const int64_t p = size.mlp_width;
-  at.w1 = places.Matrix(mlp + "w1", h, p);
-  at.b1 = places.Vector(mlp + "b1", p, shape.biases);
-  if (IsGated(shape.mlp)) {
-    at.w1_linear = places.Matrix(mlp + "w1_linear", h, p);
-    at.b1_linear = places.Vector(mlp + "b1_linear", p, shape.biases);
+  if (size.moe.sparse()) {
+    at.moe = LayOutMoe(name + "moe.", shape, size, places);
+    return at;
   }
-  at.unit_bias = places.Vector(mlp + "unit_bias", p, shape.mlp_unit_bias != MlpUnitBias::kNone);
-  at.w2 = places.Matrix(mlp + "w2", p, h);
-  at.b2 = places.Vector(mlp + "b2", h, shape.biases);
+  const MlpPlaces mlp = LayOutMlp(name + "mlp.", shape, size.mlp_width, places);
+  at.w1 = mlp.w1;
+  at.b1 = mlp.b1;
+  at.w1_linear = mlp.w1_linear;
+  at.b1_linear = mlp.b1_linear;
+  at.unit_bias = mlp.unit_bias;
+  at.w2 = mlp.w2;
+  at.b2 = mlp.b2;
   return at;
 }
 
@@ -154,6 +188,18 @@ TransformerLayout LayOut(const TransformerShape& shape) {
   }
   layout.readout_bias = places.Vector("readout_bias", shape.vocab, shape.readout_bias);
   return layout;
+}
+
+ParameterCount CountParameters(const TransformerShape& shape, const TransformerLayout& layout) {
+  ParameterCount count{.total = layout.size, .active = layout.size};
+  for (size_t i = 0; i < shape.layers.size(); ++i) {
+    const MoeShape& moe = shape.layers[i].moe;
+    if (!moe.sparse()) continue;
+    // Experts are of equal size and lie one after the other.
+    const std::vector<MlpPlaces>& experts = layout.layers[i].moe.experts;
+    count.active -= (moe.experts - moe.top) * (experts[1].w1 - experts[0].w1);
+  }
+  return count;
 }
 
 }  // namespace saffron

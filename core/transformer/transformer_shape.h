@@ -18,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "core/math/parameter_arena.h"
+#include "core/transformer/moe_shape.h"
 
 namespace saffron {
 
@@ -46,10 +47,11 @@ struct TransformerLayerShape {
   int kv_heads = 1;   // divides heads; query head e reads key/value head e / (heads / kv_heads)
   int key_dim = 1;    // of a head's query and key; even for kRope
   int value_dim = 1;  // of a head's value
-  int mlp_width = 1;  // hidden units of the MLP
+  int mlp_width = 1;  // hidden units of the MLP; with experts, of each of them
   double norm1_epsilon = 1e-5, norm2_epsilon = 1e-5;
   std::vector<double> rope_frequencies = {};  // [key_dim / 2] radians a position; kRope only
   std::vector<double> alibi_slopes = {};      // [heads], positive; kAlibi only
+  MoeShape moe = {};                          // experts in the MLP's place
 
   int query_width() const { return heads * key_dim; }
   int key_width() const { return kv_heads * key_dim; }
@@ -92,6 +94,8 @@ absl::Status CheckShape(const TransformerShape& shape);
 //     columns of wq, wk, wv and rows of wo go head by head;  .bq .bk .bv .bo with `biases`
 //   layers.I.mlp.w1 [h, p]  .w1_linear [h, p] (gated)  .w2 [p, h]  .b1 .b1_linear .b2 with `biases`
 //   layers.I.mlp.unit_bias [p]    multiplicative (starts at 1) or additive (at 0)
+//     with experts instead: layers.I.moe.router [h, E], and as the MLP's
+//     layers.I.moe.experts.J.w1 ..., layers.I.moe.dense.w1 ... with layers.I.moe.dense_norm.gain
 //   readout [h, vocab] (untied)   readout_bias [vocab]
 struct TransformerLayout {
   struct Norm {
@@ -101,6 +105,7 @@ struct TransformerLayout {
     Norm norm1, norm2;
     int64_t wq = -1, wk = -1, wv = -1, wo = -1, bq = -1, bk = -1, bv = -1, bo = -1;
     int64_t w1 = -1, w1_linear = -1, w2 = -1, b1 = -1, b1_linear = -1, b2 = -1, unit_bias = -1;
+    MoePlaces moe;
   };
   int64_t tok_embed = -1, pos_embed = -1, readout = -1, readout_bias = -1;
   std::vector<Layer> layers;
@@ -111,5 +116,11 @@ struct TransformerLayout {
 
 // The shape must satisfy CheckShape.
 TransformerLayout LayOut(const TransformerShape& shape);
+
+// Parameters, and those that work on any one token: of a sparse layer's experts, m.
+struct ParameterCount {
+  int64_t total = 0, active = 0;
+};
+ParameterCount CountParameters(const TransformerShape& shape, const TransformerLayout& layout);
 
 }  // namespace saffron

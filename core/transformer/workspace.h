@@ -25,6 +25,17 @@ class Workspace {
     const int64_t stride = StrideOf<T>(n);
     return {Take(rows * stride), stride};
   }
+  // n numbers of another kind.
+  template <typename U>
+  U* TakeAs(int64_t n) {
+    constexpr int64_t kSize = sizeof(T);
+    return reinterpret_cast<U*>(Take((n * static_cast<int64_t>(sizeof(U)) + kSize - 1) / kSize));
+  }
+  template <typename U>
+  Rows<U> TakeRowsAs(int64_t rows, int64_t n) {
+    const int64_t stride = StrideOf<U>(n);
+    return {TakeAs<U>(rows * stride), stride};
+  }
   int64_t used() const { return used_; }
 
  private:

@@ -77,6 +77,44 @@ const Case kCases[] = {
        o.label_smoothing = 0.1;
        o.dropout_seed = 5;
      }},
+    {"Experts",
+     [](TransformerShape& s, Network::Options& o) {
+       s.layers[0].moe = {.experts = 4};
+       o.moe = {.z_loss = 0.03, .balance_loss = 0.2};
+     }},
+    {"ExpertsOfOneChoiceWithJitterAndDenseBefore",
+     [](TransformerShape& s, Network::Options& o) {
+       s.mlp = MlpKind::kGeglu;
+       s.mlp_unit_bias = MlpUnitBias::kMultiplicative;
+       s.biases = true;
+       s.layers[1].moe = {
+           .experts = 3, .top = 1, .gates = MoeGates::kAll, .dense = DensePlace::kBefore};
+       o.moe = {.z_loss = 0.03, .balance_loss = 0.2, .jitter = 0.1};
+     }},
+    {"ExpertsOfThreeChoicesWithDropoutAndDenseAfter",
+     [](TransformerShape& s, Network::Options& o) {
+       s.mlp = MlpKind::kSwiglu;
+       s.norm = NormKind::kLayer;
+       s.causal = false;
+       for (TransformerLayerShape& layer : s.layers) {
+         layer.moe = {.experts = 5,
+                      .top = 3,
+                      .second = SecondPolicy::kAll,
+                      .slots = SlotOrder::kPriority,
+                      .dense = DensePlace::kAfter};
+       }
+       o.dropout = 0.2;
+       o.moe.expert_dropout = 0.3;
+     }},
+    {"ExpertsChoiceMajorOverAll",
+     [](TransformerShape& s, Network::Options& o) {
+       s.layers[0].moe = {.experts = 4,
+                          .capacity_factor = 1,
+                          .gates = MoeGates::kAll,
+                          .second = SecondPolicy::kAll,
+                          .slots = SlotOrder::kChoiceMajor};
+       o.moe = {.z_loss = 0, .balance_loss = 0};
+     }},
     {"NoLayers", [](TransformerShape& s, Network::Options&) { s.layers.clear(); }},
 };
 
