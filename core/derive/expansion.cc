@@ -1,0 +1,164 @@
+#include "core/derive/expansion.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "core/base/check.h"
+#include "core/base/status_macros.h"
+#include "core/derive/expansion_table.h"
+
+namespace saffron {
+namespace {
+
+const ExpansionRule& RuleOf(DeriveKind kind) {
+  switch (kind) {
+    case DeriveKind::kMlp:
+      return kMlpWidthRule;
+    case DeriveKind::kHeads:
+      return kHeadAdditionRule;
+    case DeriveKind::kValue:
+      return kValueWidthRule;
+    case DeriveKind::kKey:
+      return kKeyWidthRule;
+    case DeriveKind::kHidden:
+      return kHiddenWidthRule;
+    case DeriveKind::kLayers:
+      return kLayerAdditionRule;
+  }
+  CHECK(false) << "kind " << static_cast<int>(kind);
+  return kMlpWidthRule;
+}
+
+// 0, 1, ..., kept - 1, then new ones.
+std::vector<int64_t> Appended(int64_t kept, int64_t size) {
+  CHECK(kept <= size) << kept << " of " << size;
+  std::vector<int64_t> from(static_cast<size_t>(size), -1);
+  std::iota(from.begin(), from.begin() + kept, 0);
+  return from;
+}
+
+// "layers.3.attn.wq" is part "attn.wq" of layer 3.
+struct PlaceName {
+  int layer = -1;
+  std::string part;
+};
+PlaceName Place(const std::string& name) {
+  absl::string_view rest = name;
+  if (!absl::ConsumePrefix(&rest, "layers.")) return {-1, name};
+  const size_t dot = rest.find('.');
+  int layer = -1;
+  CHECK(dot != absl::string_view::npos && absl::SimpleAtoi(rest.substr(0, dot), &layer)) << name;
+  return {layer, std::string(rest.substr(dot + 1))};
+}
+
+// A typing error is to be an error, not the end of the memory.
+absl::Status CheckSize(const DeriveOp& op, const TransformerShape& shape) {
+  constexpr double kParametersMax = 2e9;
+  double parameters = (shape.vocab + 1.0) * shape.width;
+  for (const TransformerLayerShape& layer : shape.layers) {
+    parameters += (2.0 * layer.heads * (layer.key_dim + layer.value_dim) + 2.0 * layer.mlp_width) *
+                  shape.width;
+  }
+  if (parameters <= kParametersMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": want at most ", kParametersMax,
+                                                 " parameters, got about ", parameters));
+}
+
+}  // namespace
+
+absl::StatusOr<ModelExpansion> ExpandModel(const TransformerShape& parent, const DeriveOp& op) {
+  const ExpansionRule& rule = RuleOf(op.kind);
+  ModelExpansion expansion = {.shape = parent, .maps = {}};
+  TransformerShape& child = expansion.shape;
+  RETURN_IF_ERROR(rule.grow(op, child));
+  RETURN_IF_ERROR(CheckShape(child));
+  RETURN_IF_ERROR(CheckSize(op, child));
+  std::vector<int> layer_from(child.layers.size());
+  std::iota(layer_from.begin(), layer_from.end(), 0);
+  if (rule.layer_from != nullptr) layer_from = rule.layer_from(op, parent, child);
+
+  std::map<std::string, ParameterTensor> sources;
+  for (const ParameterTensor& tensor : LayOut(parent).tensors) sources[tensor.name] = tensor;
+  for (const ParameterTensor& tensor : LayOut(child).tensors) {
+    TensorMap map;
+    map.tensor = tensor;
+    const PlaceName place = Place(tensor.name);
+    const int from = place.layer < 0 ? -1 : layer_from[place.layer];
+    if (place.layer < 0 || from >= 0) {
+      map.from = place.layer < 0 ? place.part : absl::StrCat("layers.", from, ".", place.part);
+      const auto source = sources.find(map.from);
+      CHECK(source != sources.end()) << "no " << map.from << " in the parent";
+      map.from_begin = source->second.begin;
+      map.from_rows = source->second.rows;
+      map.from_cols = source->second.cols;
+      map.rows = Appended(source->second.rows, tensor.rows);
+      map.cols = Appended(source->second.cols, tensor.cols);
+    }
+    TensorEdit edit = {map, place.part, place.layer};
+    rule.edit(op, parent, child, edit);
+    expansion.maps.push_back(std::move(map));
+  }
+  return expansion;
+}
+
+absl::StatusOr<std::vector<int>> LayersOf(const DeriveOp& op, const TransformerShape& shape) {
+  const int count = static_cast<int>(shape.layers.size());
+  for (const int layer : op.layers) {
+    if (layer < count) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(op.Text(), ": want layers below ", count, ", got ", layer));
+  }
+  if (!op.layers.empty()) return op.layers;
+  std::vector<int> all(count);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
+absl::StatusOr<int> Grown(const DeriveOp& op, const std::string& what, int size) {
+  const int64_t grown = op.size.From(size);
+  if (grown > size && grown <= std::numeric_limits<int>::max()) return static_cast<int>(grown);
+  return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": ", what, " is ", size,
+                                                 ": want more, got ", grown,
+                                                 "; a model can grow exactly, but not shrink"));
+}
+
+std::vector<int64_t> InsertInHeads(int heads, int size, int grown) {
+  std::vector<int64_t> from;
+  for (int head = 0; head < heads; ++head) {
+    for (int i = 0; i < grown; ++i) from.push_back(i < size ? int64_t{head} * size + i : -1);
+  }
+  return from;
+}
+
+std::vector<double> FarthestFrom(std::vector<double> existing, std::vector<double> candidates,
+                                 int count) {
+  CHECK(static_cast<int>(candidates.size()) >= count) << count << " of " << candidates.size();
+  std::vector<double> chosen;
+  while (static_cast<int>(chosen.size()) < count) {
+    size_t best = 0;
+    double best_distance = -1;
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      double distance = std::numeric_limits<double>::infinity();
+      for (const double x : existing) {
+        distance = std::min(distance, std::abs(std::log(candidates[i] / x)));
+      }
+      if (distance > best_distance) {
+        best = i;
+        best_distance = distance;
+      }
+    }
+    chosen.push_back(candidates[best]);
+    existing.push_back(candidates[best]);
+    candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(best));
+  }
+  std::sort(chosen.rbegin(), chosen.rend());
+  return chosen;
+}
+
+}  // namespace saffron

@@ -1,0 +1,262 @@
+// Grown models compute what their parents do, and every zero and factor is needed for it.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "tests/unit/core_derive/models.h"
+
+namespace saffron {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr double kExact = 1e-12;
+constexpr double kVisible = 1e-3;  // a violated condition changes logits by more than this
+
+const char* const kOps[] = {"mlp:+3",    "heads:+2",    "value:+2",   "key:+4",
+                            "hidden:+5", "layers:+2@1", "layers:3@0", "mlp:9@1"};
+
+TEST(Expansion, EveryOperatorPreservesEveryKindOfModel) {
+  for (const NamedShape& named : RmsShapes()) {
+    const GrowableModel parent = MakeModel(named.shape, 1);
+    const std::vector<double> logits = LogitsOf(parent);
+    for (const char* op : kOps) {
+      const GrowableModel child = Grow(parent, op);
+      EXPECT_GT(child.parameters.size(), parent.parameters.size());
+      EXPECT_LE(MaxDifference(LogitsOf(child), logits), kExact) << named.name << " " << op;
+    }
+  }
+}
+
+TEST(Expansion, AllButHiddenPreserveLayerNormModels) {
+  const GrowableModel parent = MakeModel(LayerNormShape(), 2);
+  const std::vector<double> logits = LogitsOf(parent);
+  for (const std::string op : kOps) {
+    if (op == "hidden:+5") {
+      EXPECT_THAT(Refusal(parent, op), HasSubstr("not exact under LayerNorm"));
+      continue;
+    }
+    EXPECT_LE(MaxDifference(LogitsOf(Grow(parent, op)), logits), kExact) << op;
+  }
+}
+
+TEST(Expansion, ComposesInAnyOrderWithRepeats) {
+  const CounterRandom random(9, RandomPurpose::kTest);
+  const std::vector<NamedShape> shapes = RmsShapes();
+  const char* const pool[] = {"mlp:+2",     "mlp:x2@0",    "heads:x2",   "heads:+2@0", "value:+1",
+                              "value:+3@1", "key:+2",      "key:x2@0",   "hidden:+3",  "hidden:+1",
+                              "layers:+1",  "layers:+1@0", "layers:+1@1"};
+  uint64_t draws = 0;
+  for (int round = 0; round < 50; ++round) {
+    const NamedShape& named = shapes[static_cast<size_t>(round) % shapes.size()];
+    const GrowableModel parent = MakeModel(named.shape, 100 + static_cast<uint64_t>(round));
+    std::string ops;
+    const uint64_t count = 2 + random.Below(draws++, 6);
+    for (uint64_t i = 0; i < count; ++i) {
+      ops += (i > 0 ? "," : "") + std::string(pool[random.Below(draws++, std::size(pool))]);
+    }
+    EXPECT_LE(MaxDifference(LogitsOf(Grow(parent, ops)), LogitsOf(parent)), kExact)
+        << named.name << " " << ops;
+  }
+}
+
+TEST(Expansion, IsExactToSinglePrecisionInFloat) {
+  for (const NamedShape& named : RmsShapes()) {
+    const GrowableModel parent = MakeModel(named.shape, 3);
+    const GrowableModel child = Grow(parent, "hidden:+5,key:+2,mlp:+3,heads:x2,value:+1,layers:+1");
+    const std::vector<float> logits = LogitsOf<float>(parent);
+    const float largest =
+        std::abs(*std::ranges::max_element(logits, {}, [](float z) { return std::abs(z); }));
+    EXPECT_LE(MaxDifference(LogitsOf<float>(child), logits), 1e-4 * largest) << named.name;
+  }
+}
+
+// The child of one operator with the map of every tensor changed by `spoil`.
+template <typename Spoil>
+GrowableModel GrowSpoilt(const GrowableModel& parent, const std::string& op, Spoil spoil) {
+  ModelExpansion expansion = ExpandModel(parent.shape, ParseDeriveOps(op)->front()).value();
+  const std::vector<double> fresh = DrawModel(expansion.shape, 5);
+  GrowableModel child;
+  child.shape = expansion.shape;
+  for (TensorMap& map : expansion.maps) {
+    spoil(map);
+    const auto tensor =
+        MapParameters(map, parent.parameters,
+                      absl::MakeConstSpan(fresh).subspan(map.tensor.begin, map.tensor.size()));
+    child.parameters.insert(child.parameters.end(), tensor.begin(), tensor.end());
+  }
+  return child;
+}
+
+bool HasNewEntries(const TensorMap& map) {
+  const auto is_new = [](int64_t from) { return from < 0; };
+  return map.from.empty() || std::ranges::any_of(map.rows, is_new) ||
+         std::ranges::any_of(map.cols, is_new);
+}
+
+// Negative controls. A tied readout is the embedding, so that its zeros matter too.
+TEST(Expansion, EachRequiredZeroAndFactorIsNeeded) {
+  std::set<std::string> zeros, factors;
+  for (const NamedShape& named : RmsShapes()) {
+    const GrowableModel parent = MakeModel(named.shape, 4);
+    const std::vector<double> logits = LogitsOf(parent);
+    for (const std::string op : kOps) {
+      const std::vector<TensorMap> maps = MapsOf(named.shape, op);
+      for (const TensorMap& map : maps) {
+        const std::string& name = map.tensor.name;
+        // Without rotation a bias of the keys adds the same to all scores of a query.
+        const bool cancels = name.find("attn.bk") != std::string::npos &&
+                             named.shape.positions != PositionKind::kRope;
+        if (map.fill == NewEntries::kZero && HasNewEntries(map) && !cancels) {
+          const GrowableModel child = GrowSpoilt(parent, op, [&](TensorMap& m) {
+            if (m.tensor.name == name) m.fill = NewEntries::kFree;
+          });
+          EXPECT_GT(MaxDifference(LogitsOf(child), logits), kVisible)
+              << named.name << " " << op << " " << name;
+          zeros.insert(name);
+        }
+        if (map.scale != 1 && !cancels) {
+          const GrowableModel child = GrowSpoilt(parent, op, [&](TensorMap& m) {
+            if (m.tensor.name == name) m.scale = 1;
+          });
+          EXPECT_GT(MaxDifference(LogitsOf(child), logits), kVisible)
+              << named.name << " " << op << " " << name;
+          factors.insert(name);
+        }
+      }
+    }
+  }
+  for (const char* name :
+       {"tok_embed", "pos_embed", "layers.0.attn.wo", "layers.0.attn.bo", "layers.0.mlp.w2",
+        "layers.0.mlp.b2", "layers.0.attn.wk", "layers.0.attn.bk"}) {
+    EXPECT_EQ(zeros.count(name), 1u) << name;
+  }
+  for (const char* name : {"layers.0.attn.wk", "layers.0.attn.bk", "layers.0.norm1.gain",
+                           "layers.1.norm2.gain", "final_norm.gain"}) {
+    EXPECT_EQ(factors.count(name), 1u) << name;
+  }
+}
+
+TEST(Expansion, FreeEntriesMayBeAnything) {
+  for (const NamedShape& named : RmsShapes()) {
+    const GrowableModel parent = MakeModel(named.shape, 6);
+    for (const char* op : kOps) {
+      const auto child = Derive(
+          parent, *ParseDeriveOps(op),
+          [](const TransformerShape& shape, uint64_t) {
+            return std::vector<double>(static_cast<size_t>(LayOut(shape).size), 7.0);
+          },
+          0);
+      ASSERT_TRUE(child.ok());
+      EXPECT_LE(MaxDifference(LogitsOf(*child), LogitsOf(parent)), kExact)
+          << named.name << " " << op;
+    }
+  }
+}
+
+// What follows from sizes in most code is kept: computing it anew would change the model.
+TEST(Expansion, StoredNumbersAreKeptAndNeeded) {
+  const std::vector<NamedShape> shapes = RmsShapes();
+  const auto change = [](const GrowableModel& parent, GrowableModel child, auto spoil) {
+    spoil(child.shape);
+    return MaxDifference(LogitsOf(child), LogitsOf(parent));
+  };
+  GrowableModel parent = MakeModel(shapes[1].shape, 7);  // rotary
+  EXPECT_GT(change(parent, Grow(parent, "key:+4"),
+                   [](TransformerShape& s) { s.layers[0].rope_frequencies = RopeFrequencies(8); }),
+            kVisible);
+  // Of tiny activations, where epsilon shows.
+  for (double& p : parent.parameters) p *= 0.1;
+  for (const auto spoil : {+[](TransformerShape& s) { s.final_epsilon = 3e-5; },
+                           +[](TransformerShape& s) { s.layers[0].norm1_epsilon = 1e-5; },
+                           +[](TransformerShape& s) { s.layers[1].norm2_epsilon = 2e-5; }}) {
+    EXPECT_GT(change(parent, Grow(parent, "hidden:+5"), spoil), 1e-7);
+  }
+  parent = MakeModel(shapes[2].shape, 8);  // ALiBi
+  EXPECT_GT(change(parent, Grow(parent, "heads:x2"),
+                   [](TransformerShape& s) { s.layers[0].alibi_slopes = AlibiSlopes(4); }),
+            kVisible);
+}
+
+TEST(Expansion, NewFrequenciesAndSlopesAreNotCopiesOfOldOnes) {
+  const GrowableModel rope = Grow(MakeModel(RmsShapes()[1].shape, 1), "key:x2,key:+2");
+  const GrowableModel alibi = Grow(MakeModel(RmsShapes()[2].shape, 1), "heads:x2,heads:+1");
+  for (const TransformerLayerShape& layer : rope.shape.layers) {
+    ASSERT_EQ(layer.rope_frequencies.size(), 5u);
+    EXPECT_EQ(std::set<double>(layer.rope_frequencies.begin(), layer.rope_frequencies.end()).size(),
+              5u);
+  }
+  for (const TransformerLayerShape& layer : alibi.shape.layers) {
+    ASSERT_EQ(layer.alibi_slopes.size(), 5u);
+    EXPECT_EQ(std::set<double>(layer.alibi_slopes.begin(), layer.alibi_slopes.end()).size(), 5u);
+  }
+}
+
+// In two steps of gradient descent every new number moves, as it must where only one side of each
+// product of new numbers is zero.
+TEST(Expansion, EverythingNewLearns) {
+  const std::vector<int32_t> tokens = ProbeTokens();
+  std::vector<int32_t> targets(tokens.begin() + 1, tokens.end());
+  targets.push_back(3);
+  for (const NamedShape& named : RmsShapes()) {
+    const GrowableModel parent = MakeModel(named.shape, 10);
+    for (const std::string op : {"mlp:+2", "heads:+2", "value:+1", "key:+2", "hidden:+2"}) {
+      const GrowableModel child = Grow(parent, op);
+      auto network = MakeNetwork(child);
+      for (int step = 0; step < 2; ++step) {
+        network->LossAndGradient(tokens, targets, kContext, {});
+        for (size_t i = 0; i < child.parameters.size(); ++i) {
+          network->arena().parameters()[i] -= 0.1 * network->arena().gradients()[i];
+        }
+      }
+      for (const TensorMap& map : MapsOf(named.shape, op)) {
+        const std::string& name = map.tensor.name;
+        // Positions after the last, tokens that are not in the text, dead units of ReLU, and key
+        // biases that cancel stand still in any model.
+        if (!HasNewEntries(map) || name.find(".bk") != std::string::npos) continue;
+        bool moved = false;
+        for (int64_t i = 0; i < map.tensor.rows; ++i) {
+          for (int64_t j = 0; j < map.tensor.cols; ++j) {
+            const int64_t at = map.tensor.at(i, j);
+            moved |= !map.Keeps(i, j) && network->arena().parameters()[at] != child.parameters[at];
+          }
+        }
+        EXPECT_TRUE(moved) << named.name << " " << op << " " << name;
+      }
+    }
+  }
+}
+
+TEST(Expansion, WhatCannotBeIsRefusedByName) {
+  const GrowableModel rope = MakeModel(RmsShapes()[1].shape, 1);
+  EXPECT_THAT(Refusal(rope, "mlp:3"),
+              HasSubstr("mlp:3: layers.0.mlp_width is 5: want more, got 3"));
+  EXPECT_THAT(Refusal(rope, "hidden:6"), HasSubstr("the hidden width is 6: want more, got 6"));
+  EXPECT_THAT(Refusal(rope, "mlp:9@2"), HasSubstr("want layers below 2, got 2"));
+  EXPECT_THAT(Refusal(rope, "key:5"), HasSubstr("want an even number, got 5"));
+  EXPECT_THAT(Refusal(rope, "layers:+1@3"), HasSubstr("want a place from 0 to 2"));
+  EXPECT_THAT(Refusal(rope, "layers:x900000"), HasSubstr("layers"));
+  EXPECT_THAT(Refusal(rope, "mlp:1000000000"), HasSubstr("parameters"));
+  const GrowableModel grouped = MakeModel(RmsShapes()[3].shape, 1);
+  EXPECT_THAT(Refusal(grouped, "heads:3"), HasSubstr("want a multiple of that, got 3"));
+  GrowableModel empty = rope;
+  empty.shape.layers.clear();
+  empty.parameters.resize(static_cast<size_t>(LayOut(empty.shape).size));
+  EXPECT_THAT(Refusal(empty, "layers:+1"), HasSubstr("no layer"));
+}
+
+TEST(Expansion, AModelThatDoesNotFitItsShapeIsRefused) {
+  GrowableModel model = MakeModel(RmsShapes()[1].shape, 1);
+  model.parameters.pop_back();
+  EXPECT_THAT(Refusal(model, "mlp:x2"), HasSubstr("parameters: want"));
+  model = MakeModel(RmsShapes()[1].shape, 1);
+  model.state = {{"no.such", "m", StateKind::kFirst, {1, 1, {0.0}}}};
+  EXPECT_THAT(Refusal(model, "mlp:x2"), HasSubstr("no.such/m: the model has no such tensor"));
+  model.state = {{"tok_embed", "m", StateKind::kFirst, {2, 3, std::vector<double>(6)}}};
+  EXPECT_THAT(Refusal(model, "mlp:x2"), HasSubstr("tok_embed/m: want [11, 6]"));
+}
+
+}  // namespace
+}  // namespace saffron
