@@ -53,10 +53,9 @@ void Session::Measured(const v1::AttemptRef& ref, std::vector<v1::Measurement> m
   news_at_ = std::min(news_at_, now + kMeasurementDelay);
 }
 
-void Session::Finished(v1::AttemptResult result, std::vector<std::string> warm_keys) {
+void Session::Finished(v1::AttemptResult result) {
   const auto found = attempts_.find(KeyOf(result.ref()));
   if (found == attempts_.end()) return;
-  if (!warm_keys.empty()) warm_keys_ = std::move(warm_keys);
   if (result.has_started() && result.has_ended()) {
     const double seconds = std::max(0.0, SecondsTaken(result));
     mean_seconds_ =
@@ -130,7 +129,6 @@ v1::SyncRequest Session::NextSync() {
   request.set_want(Want());
   request.set_draining(draining_);
   saying_draining_ = draining_;
-  for (const std::string& key : warm_keys_) request.add_warm_keys(key);
   // A third of the lease: two renewals may be lost. A worker that leaves waits for nothing.
   ToProto(draining_ ? absl::ZeroDuration()
                     : std::clamp(lease_ / 3, absl::Milliseconds(100), absl::Seconds(10)),

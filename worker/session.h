@@ -44,7 +44,7 @@ class Session {
   // --- What the slots did.
   void Measured(const v1::AttemptRef& ref, std::vector<v1::Measurement> measurements,
                 absl::Time now);
-  void Finished(v1::AttemptResult result, std::vector<std::string> warm_keys);
+  void Finished(v1::AttemptResult result);
   // Finished attempts that an earlier process of this machine could not deliver.
   void Restore(v1::SpoolRecord record);
   // What must survive this process until it is acknowledged. The attempt must have finished.
@@ -108,7 +108,6 @@ class Session {
   std::string coordinator_id_;
   absl::Duration lease_ = absl::Seconds(30);
   std::map<Key, Attempt> attempts_;
-  std::vector<std::string> warm_keys_;
   double mean_seconds_ = -1;  // of recent trials; negative: none yet
   absl::Time news_at_ = absl::InfiniteFuture();
   int64_t sequence_ = 0;

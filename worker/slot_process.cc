@@ -210,7 +210,6 @@ SlotProcess::Ended SlotProcess::Run(
     } else {
       ended.result = std::move(*report.mutable_result());
     }
-    ended.warm_keys.assign(report.warm_keys().begin(), report.warm_keys().end());
     return ended;
   }
 }

@@ -40,7 +40,6 @@ class SlotProcess {
   struct Ended {
     v1::AttemptResult result;
     StopReason stopped = StopReason::kNone;  // why, when the attempt gave up because of a Stop
-    std::vector<std::string> warm_keys;
   };
   // Names the attempt that Run will run next, so that a Stop that comes before Run is not lost.
   void Prepare(const v1::AttemptRef& ref);

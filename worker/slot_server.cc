@@ -112,9 +112,6 @@ void RunOne(const SlotServerOptions& options, Inbox& inbox) {
   const absl::StatusOr<TrialResult> result = RunGuarded(options, assignment, inbox.stop(), sink);
   *sink.report.mutable_result() = ResultOf(assignment.ref(), result, started, absl::Now());
   sink.report.set_stopped(absl::IsCancelled(result.status()));
-  if (options.warm_keys) {
-    for (std::string& key : options.warm_keys()) sink.report.add_warm_keys(std::move(key));
-  }
   Send(options.fd, sink.report);
 }
 

@@ -8,10 +8,6 @@
 // microseconds), and statistics are shared between slots through the disk cache rather than in
 // memory.
 
-#include <functional>
-#include <string>
-#include <vector>
-
 #include "worker/attempt.h"
 
 namespace saffron {
@@ -19,7 +15,6 @@ namespace saffron {
 struct SlotServerOptions {
   int fd = 3;  // our end of the socket pair
   TrialBody body;
-  std::function<std::vector<std::string>()> warm_keys = {};  // may be null
 };
 
 // Serves until the worker closes the socket or dies; then ends the process at once, in the middle

@@ -16,8 +16,7 @@ void ServeTrainerSlot(int fd, const std::string& data_root) {
                                 VariantFromProto(assignment.variant()));
                return RunTrial(variant, assignment.seed(), assignment.data_fingerprint(),
                                {.data = &data, .statistics = &statistics, .stop = &stop}, sink);
-             },
-             .warm_keys = [&] { return statistics.MemoryKeys(16); }});
+             }});
 }
 
 }  // namespace saffron

@@ -101,7 +101,7 @@ void TrialRunner::Serve(Slot& slot) {
       if (closing_) return;
       if (slot.abandoned) continue;
     }
-    listener_->Finished(std::move(ended.result), std::move(ended.warm_keys));
+    listener_->Finished(std::move(ended.result));
   }
 }
 

@@ -21,7 +21,7 @@ class RunnerListener {
  public:
   virtual ~RunnerListener() = default;
   virtual void Measured(const v1::AttemptRef& ref, std::vector<v1::Measurement> measurements) = 0;
-  virtual void Finished(v1::AttemptResult result, std::vector<std::string> warm_keys) = 0;
+  virtual void Finished(v1::AttemptResult result) = 0;
 };
 
 class TrialRunner {

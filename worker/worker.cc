@@ -47,6 +47,9 @@ absl::Status FromGrpc(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 
+// Whether the status comes from a coordinator, rather than from gRPC that reached none.
+bool IsAnswer(const grpc::Status& status) { return !status.error_details().empty(); }
+
 absl::Duration RetryAfter(const grpc::ClientContext& context) {
   const auto& trailer = context.GetServerTrailingMetadata();
   const auto found = trailer.find("retry-after-ms");
@@ -108,14 +111,14 @@ struct Worker::Impl : RunnerListener {
     changed.notify_all();
   }
 
-  void Finished(v1::AttemptResult result, std::vector<std::string> warm_keys) override {
+  void Finished(v1::AttemptResult result) override {
     const v1::AttemptRef ref = result.ref();
     const bool keep = KeepOnDisk(result), was_long = WasLong(result);
     if (result.outcome() == v1::OUTCOME_FAILED && keep) {
       Log(absl::StrCat("trial ", ref.trial_id(), " failed: ", result.message()));
     }
     std::unique_lock lock(mutex);
-    session.Finished(std::move(result), std::move(warm_keys));
+    session.Finished(std::move(result));
     if (spool != nullptr && keep) {
       // Before the coordinator can acknowledge it, hence under the lock; synced outside.
       const bool sync = was_long || session.failures() > 0;
@@ -165,7 +168,7 @@ struct Worker::Impl : RunnerListener {
   // One call, `lock` released while it is open. A call that only waits for something to happen is
   // given up for news.
   template <typename Call>
-  absl::Status Await(std::unique_lock<std::mutex>& lock, grpc::ClientContext& context,
+  grpc::Status Await(std::unique_lock<std::mutex>& lock, grpc::ClientContext& context,
                      bool give_up_for_news, Call call) {
     bool done = false;
     grpc::Status status;
@@ -188,7 +191,7 @@ struct Worker::Impl : RunnerListener {
       }
       WaitUntil(lock, give_up_for_news && !given_up ? session.NewsAt() : absl::InfiniteFuture());
     }
-    return FromGrpc(status);
+    return status;
   }
 
   absl::Status Register(std::unique_lock<std::mutex>& lock) {
@@ -196,7 +199,7 @@ struct Worker::Impl : RunnerListener {
     v1::RegisterResponse response;
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + kAnswerWithin));
-    const absl::Status status = Await(lock, context, false, [&](auto on_done) {
+    const grpc::Status status = Await(lock, context, false, [&](auto on_done) {
       stub->async()->Register(&context, &request, &response, std::move(on_done));
     });
     if (!status.ok()) return HandleFailure(lock, status, RetryAfter(context));
@@ -227,11 +230,14 @@ struct Worker::Impl : RunnerListener {
     const absl::Time begun = absl::Now();
     context.set_deadline(
         absl::ToChronoTime(begun + absl::Seconds(request.wait().seconds() + 1) + kAnswerWithin));
-    const absl::Status status = Await(lock, context, !owes, [&](auto on_done) {
+    const grpc::Status status = Await(lock, context, !owes, [&](auto on_done) {
       stub->async()->Sync(&context, &request, &response, std::move(on_done));
     });
     // Ours to give up: a call that was held open while something happened here.
-    if (absl::IsCancelled(status) || absl::IsAborted(status)) return absl::OkStatus();
+    if (status.error_code() == grpc::StatusCode::CANCELLED ||
+        status.error_code() == grpc::StatusCode::ABORTED) {
+      return absl::OkStatus();
+    }
     if (!status.ok()) return HandleFailure(lock, status, RetryAfter(context));
     Reconnected();
     Session::Orders orders = session.Synced(response, absl::Now() - begun);
@@ -247,15 +253,18 @@ struct Worker::Impl : RunnerListener {
     Log(absl::StrCat("the coordinator at ", options.address, " is back"));
   }
 
-  absl::Status HandleFailure(std::unique_lock<std::mutex>& lock, const absl::Status& status,
+  absl::Status HandleFailure(std::unique_lock<std::mutex>& lock, const grpc::Status& ended,
                              absl::Duration retry_after) {
+    const absl::Status status = FromGrpc(ended);
     if (IsFinal(status)) return status;
     const absl::Duration pause = session.Failed(status, retry_after);
     if (!absl::IsNotFound(status) && session.failures() == 2 && !announced_loss) {
       announced_loss = true;
-      Log(absl::StrCat("no coordinator at ", options.address, " (", status.message(), "); ",
-                       session.in_hand() + session.undelivered() > 0 ? "training goes on, " : "",
-                       "trying again"));
+      Log(absl::StrCat(
+          IsAnswer(ended) ? "no orders from the coordinator at " : "no coordinator at ",
+          options.address, " (", status.message(), "); ",
+          session.in_hand() + session.undelivered() > 0 ? "training goes on, " : "",
+          "trying again"));
     }
     if (session.failures() == 1 && spool != nullptr) {
       lock.unlock();

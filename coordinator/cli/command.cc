@@ -119,7 +119,7 @@ Cli::Cli() : data_root(DataStore::DefaultRoot()) {
     const char* value = std::getenv(name);
     return std::string(value != nullptr && *value != '\0' ? value : otherwise);
   };
-  database = environment("SAFFRON_DB", "saffron.db");
+  database = environment("SAFFRON_DB", kDefaultDatabase);
   coordinator = environment("SAFFRON_COORDINATOR", "");
 }
 

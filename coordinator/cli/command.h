@@ -44,6 +44,8 @@ enum class ExitCode : int {
 // UNAUTHENTICATED and PERMISSION_DENIED: refused; CANCELLED: interrupted; the rest: internal.
 ExitCode ExitCodeOf(const absl::Status& status);
 
+inline constexpr char kDefaultDatabase[] = "saffron.db";
+
 using CommandBody = std::function<absl::StatusOr<ExitCode>()>;
 
 // What commands share: the values of the common options, and the body to run once parsed. Lives as

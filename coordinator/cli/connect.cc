@@ -12,11 +12,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
+#include "worker/worker.h"
 
 namespace saffron {
 namespace {
 
+// A coordinator that was started a moment ago is waited for.
 constexpr absl::Duration kConnectWithin = absl::Seconds(5);
+constexpr absl::Duration kSayWaitingAfter = absl::Seconds(1);
+constexpr absl::Duration kTryAgainAfter = absl::Milliseconds(100);
 
 // As the store resolves it, so that every name of a file finds the same neighbours.
 std::string Resolved(const std::string& database) {
@@ -55,6 +59,25 @@ Cell CellOf(const v1::QueryValue& value) {
       break;
   }
   return std::monostate();
+}
+
+// Where to look for the coordinator that `cli` means.
+struct Place {
+  std::string address;   // empty: nowhere
+  std::string what;      // "answers at ADDRESS": what a coordinator there would do
+  bool guessed = false;  // nobody named it
+};
+
+Place PlaceOf(const Cli& cli) {
+  const std::string answers = "answers at ";
+  if (!cli.coordinator.empty()) return {cli.coordinator, answers + cli.coordinator};
+  const std::string serves = absl::StrCat("is serving ", cli.database);
+  if (const auto serving = ServingAddress(cli.database); serving.has_value()) {
+    return {*serving, serves};
+  }
+  // A database that was named is not exchanged for whichever is served at the default address.
+  if (cli.database != kDefaultDatabase) return {"", serves};
+  return {kDefaultAddress, absl::StrCat(serves, ", and none ", answers, kDefaultAddress), true};
 }
 
 class RemoteSource : public ReadSource {
@@ -102,7 +125,10 @@ absl::Status StatusFromGrpc(const grpc::Status& status) {
 
 AddressFile::AddressFile(const std::string& database, const std::string& address)
     : path_(AddressPath(database)) {
-  std::ofstream(path_, std::ios::trunc) << address << "\n";
+  // Renamed into place: whoever reads it meanwhile sees no half of it.
+  const std::string written = absl::StrCat(path_, ".", getpid());
+  std::ofstream(written, std::ios::trunc) << address << "\n";
+  std::rename(written.c_str(), path_.c_str());
 }
 
 AddressFile::~AddressFile() { std::remove(path_.c_str()); }
@@ -125,24 +151,36 @@ std::unique_ptr<grpc::ClientContext> Coordinator::Context(absl::Duration within)
 
 absl::Status Coordinator::StatusOf(const grpc::Status& status) const {
   if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return StatusFromGrpc(status);
+  const bool answered = !status.error_details().empty();  // status_map.h
   return absl::UnavailableError(
-      absl::StrCat("no coordinator answers at ", address, " (", status.error_message(), ")"));
+      absl::StrCat(answered ? "not now, says the coordinator at " : "no coordinator answers at ",
+                   address, answered ? ": " : " (", status.error_message(), answered ? "" : ")"));
 }
 
 absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli) {
-  const std::optional<std::string> serving =
-      cli.coordinator.empty() ? ServingAddress(cli.database) : std::nullopt;
-  const std::string address = !cli.coordinator.empty() ? cli.coordinator
-                              : serving.has_value()    ? *serving
-                                                       : kDefaultAddress;
-  const auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
-  if (!channel->WaitForConnected(absl::ToChronoTime(absl::Now() + kConnectWithin))) {
-    return absl::UnavailableError(absl::StrCat(
-        "no coordinator answers at ", address,
-        cli.coordinator.empty() ? absl::StrCat(", and none is serving ", cli.database) : "",
-        "; start one with 'saffron serve', or name it with --coordinator HOST:PORT"));
+  const absl::Time begun = absl::Now();
+  for (bool said = false;; absl::SleepFor(kTryAgainAfter)) {
+    const Place place = PlaceOf(cli);  // may change: a coordinator says where it is once it serves
+    if (!place.address.empty()) {
+      const auto channel = ConnectToCoordinator(place.address);
+      if (channel->WaitForConnected(absl::ToChronoTime(absl::Now() + kSayWaitingAfter))) {
+        if (place.guessed) {
+          PrintMessage(absl::StrCat("no coordinator is serving ", cli.database,
+                                    "; asking the one at ", place.address));
+        }
+        return Coordinator{place.address, v1::RoadmapService::NewStub(channel)};
+      }
+    }
+    if (absl::Now() - begun >= kConnectWithin) {
+      return absl::UnavailableError(absl::StrCat(
+          "no coordinator ", place.what,
+          "; start one with 'saffron serve', or name it with --coordinator HOST:PORT"));
+    }
+    if (!said && absl::Now() - begun >= kSayWaitingAfter) {
+      said = true;
+      PrintMessage(absl::StrCat("no coordinator ", place.what, " yet; waiting a moment"));
+    }
   }
-  return Coordinator{address, v1::RoadmapService::NewStub(channel)};
 }
 
 absl::StatusOr<std::unique_ptr<ReadSource>> OpenSource(const Cli& cli) {

@@ -47,8 +47,9 @@ struct Coordinator {
   absl::Status StatusOf(const grpc::Status& status) const;
 };
 
-// The one named by --coordinator, else the one that serves --db, else the one at the default
-// address. UNAVAILABLE: nobody answers there.
+// The one named by --coordinator, else the one that serves --db, else, where no database was named
+// either, the one at the default address. Waits some seconds for one that is just starting.
+// UNAVAILABLE: nobody answers there.
 absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli);
 
 // Rows for commands that look: from --coordinator when it was given, else from the file --db, which

@@ -8,6 +8,7 @@
 #include "coordinator/sweep/sweep_reader.h"
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
+#include "core/model/varying_keys.h"
 
 namespace saffron {
 namespace {
@@ -21,26 +22,12 @@ class Labeller {
  public:
   explicit Labeller(const Expansion& expansion) {
     if (expansion.has_baseline) baseline_ = &expansion.variants.front().variant.params();
-    // A key sets variants apart when two of them that have it differ in it: the optimiser's
-    // settings, alike in every trained variant, say nothing that "steps" does not.
-    struct Seen {
-      std::string first;
-      bool differs = false;
-    };
-    std::map<std::string, Seen> seen;
-    for (const ExpandedVariant& v : expansion.variants) {
-      for (const auto& [key, value] : v.variant.params()) {
-        const std::string text = ParamValueText(value);
-        Seen& s = seen.try_emplace(key, Seen{text}).first->second;
-        s.differs |= s.first != text;
-      }
-    }
+    std::vector<const std::map<std::string, ParamValue>*> params;
+    params.reserve(expansion.variants.size());
+    for (const ExpandedVariant& v : expansion.variants) params.push_back(&v.variant.params());
+    varying_ = VaryingKeys(params);
     std::map<std::string, int> last_names;
-    for (const auto& [key, s] : seen) {
-      if (!s.differs) continue;
-      varying_.insert(key);
-      ++last_names[LastName(key)];
-    }
+    for (const std::string& key : varying_) ++last_names[LastName(key)];
     for (const std::string& key : varying_) {
       names_[key] = last_names[LastName(key)] == 1 ? LastName(key) : key;
     }

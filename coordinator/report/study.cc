@@ -16,6 +16,7 @@
 #include "coordinator/report/number_format.h"
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
+#include "core/model/varying_keys.h"
 #include "nlohmann/json.hpp"
 
 namespace saffron {
@@ -260,13 +261,9 @@ std::string DescribeParams(const Params& params, const std::vector<std::string>&
 }
 
 std::vector<std::string> VaryingKeys(const std::vector<const StudyVariant*>& variants) {
-  std::map<std::string, const ParamValue*> first;
-  std::set<std::string> varying;
-  for (const StudyVariant* variant : variants) {
-    for (const auto& [key, value] : variant->params) {
-      if (*first.try_emplace(key, &value).first->second != value) varying.insert(key);
-    }
-  }
+  std::vector<const Params*> params;
+  for (const StudyVariant* variant : variants) params.push_back(&variant->params);
+  const std::set<std::string> varying = VaryingKeys(params);
   return {varying.begin(), varying.end()};
 }
 

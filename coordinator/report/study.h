@@ -77,8 +77,7 @@ std::string_view ShortKey(std::string_view key);
 // A value for people: shortest text, strings unquoted.
 std::string ShortValue(const ParamValue& value);
 
-// Keys with more than one value in `variants`, in order. A key that only some have does not vary
-// for that: whether a variant has it follows from the values of others.
+// What tells `variants` apart (core/model/varying_keys.h), in order.
 std::vector<std::string> VaryingKeys(const std::vector<const StudyVariant*>& variants);
 
 }  // namespace saffron

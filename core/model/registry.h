@@ -55,6 +55,9 @@ struct ParamSpec {
   // Extra check against other keys, asked only where this key is relevant; null = none. Returns as
   // `validate` does.
   std::function<std::string(const ParamView&)> consistent = {};
+  // Says how a variant is measured rather than what it is: left out of labels and descriptions
+  // where anything else tells variants apart.
+  bool about_measuring = false;
   // The key can matter where all of these hold; empty = always. Pure data, so that the reference
   // table can say it in words and the same rule decides it.
   std::vector<Condition> relevant_when = {};

@@ -307,6 +307,7 @@ std::vector<ParamSpec> TrainParams() {
        .doc = "Steps between evaluations on the validation split. 0: ten evaluations a run.",
        .min = 0,
        .max = 1e8,
+       .about_measuring = true,
        .relevant_when = {tuned}},
       {.key = "train.patience",
        .type = ParamType::kInt,

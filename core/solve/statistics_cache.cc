@@ -115,14 +115,4 @@ StatisticsCache::Counters StatisticsCache::counters() const {
   return impl_->counters;
 }
 
-std::vector<std::string> StatisticsCache::MemoryKeys(int max) const {
-  std::lock_guard<std::mutex> lock(impl_->mutex);
-  std::vector<std::string> keys;
-  for (const Impl::Entry& entry : impl_->recent) {
-    if (static_cast<int>(keys.size()) == max) break;
-    keys.push_back(entry.key);
-  }
-  return keys;
-}
-
 }  // namespace saffron

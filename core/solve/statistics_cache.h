@@ -38,8 +38,6 @@ class StatisticsCache {
     int64_t memory_hits = 0, disk_hits = 0, misses = 0, damaged = 0;
   };
   Counters counters() const;
-  // Keys held in memory, most recently used first: the scheduler's affinity hint.
-  std::vector<std::string> MemoryKeys(int max) const;
 
  private:
   struct Impl;

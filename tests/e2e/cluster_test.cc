@@ -192,6 +192,15 @@ TEST_F(ClusterTest, CommandsThatNeedACoordinatorSayHowToStartOne) {
   }
 }
 
+TEST_F(ClusterTest, ACommandWaitsForACoordinatorThatIsJustStarting) {
+  { auto serve = scene_.Serve(); }  // leaves its address behind
+  auto submit = scene_.Start({"submit", scene_.Write("sweep.yaml", NoopSweep(2))});
+  ASSERT_TRUE(submit->WaitFor("waiting a moment"));
+  auto serve = scene_.Serve();
+  EXPECT_EQ(submit->Wait().exit_code, 0) << submit->err();
+  EXPECT_EQ(scene_.One("SELECT count(*) FROM trials"), "2");
+}
+
 TEST_F(ClusterTest, ASecondCoordinatorOfADatabaseIsRefusedNamingTheFirst) {
   auto serve = scene_.Serve();
   const Ended second = scene_.Run({"serve", "--listen", "127.0.0.1:0"});

@@ -104,6 +104,7 @@ grpc::Status FakeCoordinator::Sync(grpc::ServerContext* context, const v1::SyncR
   if (!known_.contains(request->worker_id())) {
     return grpc::Status(grpc::StatusCode::NOT_FOUND, "unknown worker");
   }
+  if (!sync_status.ok()) return sync_status;
   heard_draining_ = heard_draining_ || request->draining();
   response->mutable_next_sync()->set_seconds(10);
   for (const v1::AttemptProgress& progress : request->running()) {

@@ -38,6 +38,8 @@ class FakeCoordinator : public v1::WorkerService::Service {
 
   std::string coordinator_id = "fake";
   grpc::Status register_status = grpc::Status::OK;
+  // What Sync answers instead of orders.
+  grpc::Status sync_status = grpc::Status::OK;
   // Answers to this many calls with results are lost on the way.
   int lose_answers = 0;
 

@@ -85,7 +85,7 @@ TEST_F(SessionTest, AnAssignmentIsStartedOnceHoweverOftenItArrives) {
 
 TEST_F(SessionTest, AResultIsRepeatedUntilItIsAcknowledged) {
   Assign({1});
-  session_.Finished(Result(1), {});
+  session_.Finished(Result(1));
   EXPECT_EQ(session_.NextSync().finished_size(), 1);
   EXPECT_EQ(session_.NextSync().finished_size(), 1);
   EXPECT_EQ(Acknowledge({1}).delivered.size(), 1);
@@ -95,13 +95,13 @@ TEST_F(SessionTest, AResultIsRepeatedUntilItIsAcknowledged) {
 
 TEST_F(SessionTest, LongTrialsAreNotFetchedAheadAndShortOnesAre) {
   Assign({1, 2});
-  session_.Finished(Result(1, 10), {});
+  session_.Finished(Result(1, 10));
   EXPECT_EQ(session_.NextSync().want(), 1);
   Session fast({.worker_id = "w", .slots = 2, .ahead = absl::Milliseconds(100), .ahead_max = 8});
   v1::SyncResponse response;
   *response.add_assignments()->mutable_ref() = Ref(1);
   fast.Synced(response, absl::ZeroDuration());
-  fast.Finished(Result(1, 0.03), {});
+  fast.Finished(Result(1, 0.03));
   EXPECT_EQ(fast.NextSync().want(), 2 * (1 + 3));
 }
 
@@ -123,7 +123,7 @@ TEST_F(SessionTest, MeasurementsAreRepeatedFromTheFirstThatIsNotDurable) {
 TEST_F(SessionTest, AResultNeverOvertakesItsMeasurements) {
   Assign({1});
   session_.Measured(Ref(1), Curve(0, 25'000), kNow);
-  session_.Finished(Result(1), {});
+  session_.Finished(Result(1));
   int64_t sent = 0;
   for (int calls = 1;; ++calls) {
     const v1::SyncRequest request = session_.NextSync();
@@ -148,13 +148,13 @@ TEST_F(SessionTest, AFinishedTrialIsNewsAtOnceAndAMeasurementAfterASecond) {
   EXPECT_TRUE(session_.HasNews(kNow + absl::Seconds(1)));
   session_.NextSync();
   EXPECT_FALSE(session_.HasNews(kNow + absl::Seconds(1)));
-  session_.Finished(Result(1), {});
+  session_.Finished(Result(1));
   EXPECT_TRUE(session_.HasNews(kNow));
 }
 
 TEST_F(SessionTest, AbandonedAttemptsAreForgotten) {
   Assign({1, 2});
-  session_.Finished(Result(2), {});
+  session_.Finished(Result(2));
   v1::SyncResponse response;
   *response.add_abandon() = Ref(1);
   *response.add_abandon() = Ref(2);
@@ -163,14 +163,14 @@ TEST_F(SessionTest, AbandonedAttemptsAreForgotten) {
   EXPECT_EQ(orders.abandon.size(), 1);
   EXPECT_EQ(orders.delivered.size(), 1) << "the finished one need not be kept";
   session_.Measured(Ref(1), Curve(0, 1), kNow);
-  session_.Finished(Result(1), {});
+  session_.Finished(Result(1));
   const v1::SyncRequest request = session_.NextSync();
   EXPECT_EQ(request.running_size() + request.finished_size(), 0);
 }
 
 TEST_F(SessionTest, TheSameCoordinatorBackAgainFindsEverythingInHand) {
   Assign({1, 2});
-  session_.Finished(Result(2), {});
+  session_.Finished(Result(2));
   session_.Failed(absl::NotFoundError("unknown worker"), absl::ZeroDuration());
   EXPECT_FALSE(session_.registered());
   EXPECT_TRUE(Register("db").abandon.empty());
@@ -181,7 +181,7 @@ TEST_F(SessionTest, TheSameCoordinatorBackAgainFindsEverythingInHand) {
 
 TEST_F(SessionTest, NothingIsEverTakenToAnotherDatabase) {
   Assign({1, 2});
-  session_.Finished(Result(2), {});
+  session_.Finished(Result(2));
   EXPECT_EQ(Register("other").abandon.size(), 2);
   const v1::SyncRequest request = session_.NextSync();
   EXPECT_EQ(request.running_size() + request.finished_size(), 0);
@@ -224,7 +224,7 @@ TEST_F(SessionTest, LeavingIsDoneWhenItWasSaidAndNothingIsInHand) {
   EXPECT_EQ(request.wait().seconds() + request.wait().nanos(), 0) << "nothing to wait for";
   Assign({});
   EXPECT_FALSE(session_.Done());
-  session_.Finished(Result(1), {});
+  session_.Finished(Result(1));
   Acknowledge({1});
   EXPECT_TRUE(session_.Done());
 }
@@ -245,7 +245,7 @@ TEST_F(SessionTest, WhatWasSpooledIsDeliveredByTheNextSession) {
   Assign({1});
   session_.Measured(Ref(1), Curve(0, 5), kNow);
   Durable(1, 2);
-  session_.Finished(Result(1), {});
+  session_.Finished(Result(1));
   Session next({.worker_id = "next"});
   next.Restore(session_.RecordOf(Ref(1)));
   const v1::SyncRequest request = next.NextSync();

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -111,6 +112,17 @@ TEST_F(WorkerTest, AWorkerStartedBeforeTheCoordinatorWaitsForIt) {
   coordinator_.Start();
   coordinator_.Offer(AssignmentFor(1, "succeed"));
   EXPECT_EQ(coordinator_.Results(1).size(), 1);
+}
+
+TEST_F(WorkerTest, ACoordinatorThatIsThereButPausedIsNotCalledMissing) {
+  coordinator_.sync_status = grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                                          "the coordinator is paused: disk full", "details");
+  RunningWorker worker(coordinator_.address(), spool_);
+  for (int i = 0; i < 2000 && !absl::StrContains(worker.log(), "paused"); ++i) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_THAT(worker.log(), HasSubstr("no orders from the coordinator at"));
+  EXPECT_THAT(worker.log(), testing::Not(HasSubstr("no coordinator")));
 }
 
 TEST_F(WorkerTest, TrainingGoesOnThroughAnOutageAndResultsAreDeliveredAfterIt) {
