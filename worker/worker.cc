@@ -80,7 +80,8 @@ bool WasLong(const v1::AttemptResult& result) {
 std::shared_ptr<grpc::Channel> ConnectToCoordinator(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  // How long one attempt to connect may take, whatever its name says; a busy machine takes a while.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   // Notices a peer that vanished without closing.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);

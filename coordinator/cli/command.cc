@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <map>
 #include <string>
 #include <vector>
@@ -36,6 +38,16 @@ const CLI::App& Reached(const CLI::App& app) {
   const CLI::App* reached = &app;
   while (!reached->get_subcommands().empty()) reached = reached->get_subcommands().front();
   return *reached;
+}
+
+// "saffron data add", as far as parsing got.
+std::string ReachedCommand(const CLI::App& app) {
+  std::string words = "saffron";
+  for (const CLI::App* command = &app; !command->get_subcommands().empty();) {
+    command = command->get_subcommands().front();
+    absl::StrAppend(&words, " ", command->get_name());
+  }
+  return words;
 }
 
 // CLI11's message for arguments it did not expect names no alternative; ours does.
@@ -80,6 +92,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kDeadlineExceeded:
       return ExitCode::kUsage;
     case absl::StatusCode::kNotFound:
       return ExitCode::kNothingMatched;
@@ -126,6 +139,9 @@ Cli::Cli() : data_root(DataStore::DefaultRoot()) {
 void Cli::AddDatabase(CLI::App* command) {
   command->add_option("--db", database, "Results database, a SQLite file [$SAFFRON_DB]")
       ->type_name("FILE")
+      ->check([](const std::string& given) {
+        return std::string(given.empty() ? "want the name of a file, got nothing" : "");
+      })
       ->capture_default_str();
 }
 
@@ -179,12 +195,10 @@ int Cli::Main(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     return app.exit(version);
   } catch (const CLI::ExtrasError&) {
-    PrintMessage(absl::StrCat(ExplainExtras(app), "; see '", argv[0], " --help'"));
+    PrintMessage(absl::StrCat(ExplainExtras(app), "; see '", ReachedCommand(app), " --help'"));
     return static_cast<int>(ExitCode::kUsage);
   } catch (const CLI::ParseError& error) {
-    PrintMessage(absl::StrCat(error.what(), "; see 'saffron ",
-                              Reached(app).get_parent() ? Reached(app).get_name() + " " : "",
-                              "--help'"));
+    PrintMessage(absl::StrCat(error.what(), "; see '", ReachedCommand(app), " --help'"));
     return static_cast<int>(ExitCode::kUsage);
   }
   if (!body_) {
@@ -196,6 +210,11 @@ int Cli::Main(CLI::App& app, int argc, char** argv) {
     code = mode;
   } else {
     code = body_();
+  }
+  std::cout.flush();
+  const bool written = std::cout.good() && std::fflush(stdout) == 0;
+  if (code.ok() && !written) {
+    code = absl::InternalError(absl::StrCat("cannot write to standard output: ", strerror(errno)));
   }
   if (code.ok()) return static_cast<int>(*code);
   PrintMessage(std::string(code.status().message()));

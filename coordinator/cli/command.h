@@ -40,8 +40,9 @@ enum class ExitCode : int {
 };
 
 // The one place where statuses become exit codes. INVALID_ARGUMENT, FAILED_PRECONDITION,
-// ALREADY_EXISTS and OUT_OF_RANGE: usage; NOT_FOUND: nothing matched; UNAVAILABLE: unreachable;
-// UNAUTHENTICATED and PERMISSION_DENIED: refused; CANCELLED: interrupted; the rest: internal.
+// ALREADY_EXISTS, OUT_OF_RANGE and DEADLINE_EXCEEDED (of a query's own limit): usage; NOT_FOUND:
+// nothing matched; UNAVAILABLE: unreachable; UNAUTHENTICATED and PERMISSION_DENIED: refused;
+// CANCELLED: interrupted; the rest: internal.
 ExitCode ExitCodeOf(const absl::Status& status);
 
 inline constexpr char kDefaultDatabase[] = "saffron.db";

@@ -17,16 +17,14 @@
 namespace saffron {
 namespace {
 
-// A coordinator that was started a moment ago is waited for.
-constexpr absl::Duration kConnectWithin = absl::Seconds(5);
 constexpr absl::Duration kSayWaitingAfter = absl::Seconds(1);
 constexpr absl::Duration kTryAgainAfter = absl::Milliseconds(100);
 
 // As the store resolves it, so that every name of a file finds the same neighbours.
 std::string Resolved(const std::string& database) {
   std::error_code error;
-  const std::filesystem::path full =
-      std::filesystem::weakly_canonical(std::filesystem::absolute(database), error);
+  std::filesystem::path full = std::filesystem::absolute(database, error);
+  if (!error) full = std::filesystem::weakly_canonical(full, error);
   return error ? database : full.string();
 }
 
@@ -73,7 +71,7 @@ Place PlaceOf(const Cli& cli) {
   if (!cli.coordinator.empty()) return {cli.coordinator, answers + cli.coordinator};
   const std::string serves = absl::StrCat("is serving ", cli.database);
   if (const auto serving = ServingAddress(cli.database); serving.has_value()) {
-    return {*serving, serves};
+    return {*serving, absl::StrCat(answers, *serving, ", where ", cli.database, " is served")};
   }
   // A database that was named is not exchanged for whichever is served at the default address.
   if (cli.database != kDefaultDatabase) return {"", serves};
@@ -150,14 +148,18 @@ std::unique_ptr<grpc::ClientContext> Coordinator::Context(absl::Duration within)
 }
 
 absl::Status Coordinator::StatusOf(const grpc::Status& status) const {
-  if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return StatusFromGrpc(status);
   const bool answered = !status.error_details().empty();  // status_map.h
+  if (!answered && status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return absl::UnavailableError(
+        absl::StrCat("the coordinator at ", address, " does not answer in time"));
+  }
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return StatusFromGrpc(status);
   return absl::UnavailableError(
       absl::StrCat(answered ? "not now, says the coordinator at " : "no coordinator answers at ",
                    address, answered ? ": " : " (", status.error_message(), answered ? "" : ")"));
 }
 
-absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli) {
+absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli, absl::Duration within) {
   const absl::Time begun = absl::Now();
   for (bool said = false;; absl::SleepFor(kTryAgainAfter)) {
     const Place place = PlaceOf(cli);  // may change: a coordinator says where it is once it serves
@@ -171,7 +173,7 @@ absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli) {
         return Coordinator{place.address, v1::RoadmapService::NewStub(channel)};
       }
     }
-    if (absl::Now() - begun >= kConnectWithin) {
+    if (absl::Now() - begun >= within) {
       return absl::UnavailableError(absl::StrCat(
           "no coordinator ", place.what,
           "; start one with 'saffron serve', or name it with --coordinator HOST:PORT"));

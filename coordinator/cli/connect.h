@@ -48,9 +48,10 @@ struct Coordinator {
 };
 
 // The one named by --coordinator, else the one that serves --db, else, where no database was named
-// either, the one at the default address. Waits some seconds for one that is just starting.
-// UNAVAILABLE: nobody answers there.
-absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli);
+// either, the one at the default address. One that is just starting is waited for. UNAVAILABLE:
+// nobody answers there.
+absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli,
+                                                   absl::Duration within = absl::Seconds(5));
 
 // Rows for commands that look: from --coordinator when it was given, else from the file --db, which
 // may be read while a coordinator writes it. Errors of OpenLocalSource, or UNAVAILABLE.

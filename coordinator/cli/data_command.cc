@@ -49,6 +49,12 @@ void SayAdded(const CorpusInfo& info) {
   PrintMessage(absl::StrCat("corpus \"", info.name, "\": ", info.documents,
                             info.kind == CorpusKind::kText ? " documents, " : " images, ",
                             info.bytes, " bytes, fingerprint ", info.fingerprint));
+  if (info.held_out_copies > 0) {
+    PrintMessage(
+        absl::StrCat("note: ", info.held_out_copies,
+                     " documents of its validation and test parts are in its training part "
+                     "too, word for word: results on it will look better than they are"));
+  }
 }
 
 absl::StatusOr<ExitCode> Fetch(const Cli& cli, const std::vector<std::string>& wanted,

@@ -117,6 +117,7 @@ absl::StatusOr<ExitCode> List(Cli& cli, const ListOptions& options) {
   ASSIGN_OR_RETURN(const ResultTable table, source->Query(sql));
   if (table.rows.empty() && !(options.filters.empty() && options.ids.empty())) {
     PrintMessage(absl::StrCat("no ", options.variants ? "variant" : "trial", " matches"));
+    if (cli.output != OutputMode::kTable) PrintToStdout(cli, table);  // programs read "[]"
     return ExitCode::kNothingMatched;
   }
   PrintToStdout(cli, table);
@@ -158,7 +159,7 @@ void AddListCommand(CLI::App& app, Cli& cli) {
       ->type_name("COLUMN");
   command->add_option("--limit", options->limit, "At most so many rows")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 53));
   cli.AddDatabase(command);
   cli.AddCoordinator(command);
   cli.AddOutput(command);

@@ -50,7 +50,7 @@ void AddPlanCommand(CLI::App& app, Cli& cli) {
                      [&cli, options] { return Plan(cli, *options); });
   options->sweep.AddOptions(command);
   command->add_flag("--detailed-exitcode", options->detailed_exitcode,
-                    "Exit with 2 when submitting would change anything");
+                    "Exit with 2 when submitting would queue or drop trials");
   cli.AddCoordinator(command);
   cli.AddDatabase(command);
   cli.AddData(command);

@@ -53,7 +53,8 @@ Pace PaceOf(const v1::RoadmapStatus& first, const v1::RoadmapStatus& now, absl::
 
 // "102/250 (41 %), 8.3/min, about 14 min left"
 std::string ProgressText(const v1::RoadmapStatus& status, const Pace& pace);
-// "best test/perplexity 103.9 (trial 41: bits=128), 1 failed"; empty when there is nothing to say.
+// "best test/perplexity 103.9 (trial 41: bits=128), 1 failed", and why nothing is recorded at
+// present; empty when there is nothing to say.
 std::string FindingsText(const v1::RoadmapStatus& status);
 
 }  // namespace saffron

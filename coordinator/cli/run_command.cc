@@ -60,9 +60,14 @@ class Run {
     RETURN_IF_ERROR(PrepareLocally(spec, cli_.data_root).status());
     BlockTermination();
     const SignalWatcher watcher([this](int signal, int n) { OnSignal(signal, n); });
-    ASSIGN_OR_RETURN(server_, CoordinatorServer::Start({.db_path = cli_.database,
-                                                        .data_root = cli_.data_root,
-                                                        .lease = kLocalLease}));
+    auto server = CoordinatorServer::Start(
+        {.db_path = cli_.database, .data_root = cli_.data_root, .lease = kLocalLease});
+    if (!server.ok() && ServingAddress(cli_.database).has_value()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          server.status().message(), "; to hand it this sweep: ", CommandLine("submit")));
+    }
+    RETURN_IF_ERROR(server.status());
+    server_ = *std::move(server);
     stub_ = v1::RoadmapService::NewStub(server_->InProcessChannel());
     {
       const AddressFile address(cli_.database, server_->address());
@@ -149,9 +154,10 @@ class Run {
     return absl::OkStatus();
   }
 
-  // How to go on, as a command line.
-  std::string Again() const {
-    std::string line = absl::StrCat(ProgramAsCalled(), " run ", options_.sweep.CommandLine());
+  // `command` with this sweep and database.
+  std::string CommandLine(const std::string& command) const {
+    std::string line =
+        absl::StrCat(ProgramAsCalled(), " ", command, " ", options_.sweep.CommandLine());
     if (const std::string flags = PlaceFlags(cli_); !flags.empty())
       absl::StrAppend(&line, " ", flags);
     return line;
@@ -159,8 +165,9 @@ class Run {
 
   absl::StatusOr<ExitCode> Conclude() {
     if (signalled_ != 0 && Finished(status_) < status_.total()) {
-      PrintMessage(absl::StrCat("interrupted with ", Finished(status_), " of ", status_.total(),
-                                " trials done; nothing of them is lost. To go on: ", Again()));
+      PrintMessage(
+          absl::StrCat("interrupted with ", Finished(status_), " of ", status_.total(),
+                       " trials done; nothing of them is lost. To go on: ", CommandLine("run")));
       return ExitCodeOfSignal(signalled_);
     }
     if (cli_.output != OutputMode::kTable) {
@@ -177,7 +184,7 @@ class Run {
     if (status_.failed() == 0) return ExitCode::kDone;
     PrintMessage(absl::StrCat(status_.failed(), " of ", status_.total(),
                               " trials failed; the last: ", status_.last_failure(),
-                              "\nsaffron: to try them again: ", Again()));
+                              "\nsaffron: to try them again: ", CommandLine("run")));
     return ExitCode::kSomeFailed;
   }
 

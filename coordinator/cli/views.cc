@@ -136,6 +136,7 @@ Json StatusJson(const v1::RoadmapStatus& status) {
   json["best_trial"] = status.has_best() ? Json(status.best_trial()) : Json();
   json["best_label"] = status.has_best() ? Json(status.best_label()) : Json();
   json["last_failure"] = status.last_failure();
+  json["paused"] = status.paused();
   return json;
 }
 
@@ -156,6 +157,7 @@ void PrintStatusTable(const v1::RoadmapStatus& status, std::ostream& out) {
     out << "\nbest " << status.metric() << " " << FormatNumber(status.best_value()) << ": trial "
         << status.best_trial() << ", " << status.best_label() << "\n";
   }
+  if (!status.paused().empty()) out << "paused: " << status.paused() << "\n";
   if (!status.last_failure().empty()) out << "last failure: " << status.last_failure() << "\n";
   if (status.queued() + status.running() > 0) {
     out << Plural(status.workers(), "worker") << " connected, " << Plural(status.slots(), "slot")

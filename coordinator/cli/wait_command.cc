@@ -18,6 +18,10 @@
 namespace saffron {
 namespace {
 
+// A coordinator that went away is waited for so long: somebody will start it again, or not.
+constexpr absl::Duration kBackWithin = absl::Minutes(10);
+constexpr absl::Duration kAskAgainAfter = absl::Seconds(1);
+
 // Follows one connection to its end. A state that was seen before a coordinator went away is not
 // lost: the next connection starts with the present one.
 absl::Status Follow(const Coordinator& coordinator, const std::string& roadmap, Progress& progress,
@@ -34,10 +38,19 @@ absl::Status Follow(const Coordinator& coordinator, const std::string& roadmap, 
 }
 
 absl::StatusOr<ExitCode> Wait(const Cli& cli, const std::string& roadmap) {
-  ASSIGN_OR_RETURN(const Coordinator coordinator, ConnectToCoordinatorOf(cli));
+  ASSIGN_OR_RETURN(Coordinator coordinator, ConnectToCoordinatorOf(cli));
   Progress progress(STDERR_FILENO);
   v1::RoadmapStatus status;
-  RETURN_IF_ERROR(Follow(coordinator, roadmap, progress, &status));
+  for (;;) {
+    // "last" means what it meant at first.
+    const std::string& name = status.name().empty() ? roadmap : status.name();
+    const absl::Status followed = Follow(coordinator, name, progress, &status);
+    if (followed.ok()) break;
+    if (!absl::IsUnavailable(followed) || status.name().empty()) return followed;
+    progress.Message(absl::StrCat(followed.message(), "; waiting for it to come back"));
+    absl::SleepFor(kAskAgainAfter);
+    ASSIGN_OR_RETURN(coordinator, ConnectToCoordinatorOf(cli, kBackWithin));
+  }
   progress.Finish(absl::Now());
   PrintStatus(status, cli.output, std::cout);
   return status.failed() > 0 ? ExitCode::kSomeFailed : ExitCode::kDone;

@@ -77,9 +77,10 @@ std::string TypeOf(const StudyVariant& variant) {
 std::string MainType(const Study& study) {
   std::map<std::string, int> counts;
   for (const StudyVariant& variant : study.variants) ++counts[TypeOf(variant)];
-  std::string main;
-  for (const auto& [type, n] : counts) {
-    if (main.empty() || n > counts[main]) main = type;
+  std::string main;  // the roadmap's first of equals: its baseline's, where it has one
+  for (const StudyVariant& variant : study.variants) {
+    const std::string type = TypeOf(variant);
+    if (main.empty() || counts[type] > counts[main]) main = type;
   }
   return main;
 }

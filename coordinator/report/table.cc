@@ -15,7 +15,7 @@ namespace saffron {
 namespace {
 
 constexpr int kGap = 2;
-constexpr int kElasticMin = 8;
+constexpr int kElasticMin = 16;
 constexpr char kBold[] = "\033[1m";
 constexpr char kReset[] = "\033[0m";
 

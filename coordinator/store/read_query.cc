@@ -80,7 +80,9 @@ absl::StatusOr<Statement> ReadQuery::PrepareOne(std::string_view sql) {
   }
   const absl::string_view after =
       absl::StripAsciiWhitespace(absl::string_view(rest, sql.data() + sql.size() - rest));
-  if (!after.empty()) {
+  // Comments and semicolons may follow.
+  const absl::StatusOr<Statement> second = db_.Prepare({after.data(), after.size()});
+  if (!second.ok() || second->get() != nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("one statement at a time; a second begins at: ", after.substr(0, 40)));
   }
@@ -113,8 +115,8 @@ absl::Status ReadQuery::Run(std::string_view sql, absl::Duration time_limit,
   sqlite3_progress_handler(db_.get(), 0, nullptr, nullptr);
   if (absl::IsDeadlineExceeded(status)) {
     if (limit.stopped()) return absl::CancelledError("the reader went away");
-    return absl::DeadlineExceededError(
-        absl::StrCat("the query took longer than ", absl::FormatDuration(time_limit)));
+    return absl::DeadlineExceededError(absl::StrCat("the query took longer than its time limit, ",
+                                                    absl::FormatDuration(time_limit)));
   }
   return status;
 }

@@ -23,14 +23,14 @@ std::string DescribeThisProcess(absl::Time now) {
 // The path without symbolic links, so that every name of a file finds the same lock.
 absl::StatusOr<std::string> Resolve(const std::string& path) {
   std::error_code error;
-  const std::filesystem::path full =
-      std::filesystem::weakly_canonical(std::filesystem::absolute(path), error);
-  if (error) return absl::NotFoundError(absl::StrCat(path, ": ", error.message()));
+  std::filesystem::path full = std::filesystem::absolute(path, error);
+  if (!error) full = std::filesystem::weakly_canonical(full, error);
+  if (error) return absl::FailedPreconditionError(absl::StrCat(path, ": ", error.message()));
   if (std::filesystem::is_directory(full, error)) {
     return absl::FailedPreconditionError(absl::StrCat(path, " is a folder: name a file with --db"));
   }
   if (!std::filesystem::is_directory(full.parent_path(), error)) {
-    return absl::NotFoundError(
+    return absl::FailedPreconditionError(
         absl::StrCat("cannot create ", path, ": there is no folder ", full.parent_path().string()));
   }
   return full.string();

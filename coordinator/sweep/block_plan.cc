@@ -61,7 +61,9 @@ class BlockPlanner {
       fail(absl::StrCat("want count in [1, ", kCountMax, "], got ", block_.count()));
     }
     if (plan_.random && block_.count() == 0) {
-      fail("want count, the number of variants to draw, with method: random, got none");
+      fail(
+          "want count (or run_cap in a W&B file), the number of variants to draw, with method: "
+          "random, got none");
     }
     if (plan_.random && block_.has_ablate()) fail("want method: grid with ablate, got random");
     // Where something else is wrong, it is likely a misspelt one.

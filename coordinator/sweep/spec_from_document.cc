@@ -37,7 +37,13 @@ class SpecReader {
         spec_.set_version(static_cast<int>(*version));
       }
     }
-    TakeString(top, "name", spec_.mutable_name());
+    if (top.Has("name")) {
+      const auto* member = top.Take("name");
+      SetPosition(member->value.place, spec_.mutable_name_position());
+      if (auto text = ReadString(member->value, "name", problems_)) {
+        spec_.set_name(*std::move(text));
+      }
+    }
     TakeString(top, "question", spec_.mutable_question());
     if (const auto* member = top.Take("metric")) ReadMetric(*member);
     if (const auto* member = top.Take("constants")) {
@@ -89,6 +95,12 @@ class SpecReader {
   void ReadSettings(const DocumentNode& node, std::string_view key,
                     google::protobuf::RepeatedPtrField<v1::Setting>* settings) {
     for (const DocumentMember& member : ReadMap(node, key, problems_)) {
+      if (member.value.kind == DocumentNode::Kind::kMap && !member.value.members.empty()) {
+        problems_.Add(member.place, member.key,
+                      absl::StrCat("want dotted keys, such as ", member.key, ".",
+                                   member.value.members.front().key, ", got a mapping"));
+        continue;
+      }
       v1::Setting* setting = settings->Add();
       setting->set_key(member.key);
       SetPosition(member.place, setting->mutable_position());

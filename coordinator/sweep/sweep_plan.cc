@@ -92,7 +92,7 @@ void CheckSections(const v1::SweepSpec& spec, Problems& problems) {
     problems.Add(none, "version", absl::StrCat("want 1, got ", spec.version()));
   }
   if (const std::string wrong = CheckName(spec.name()); !wrong.empty()) {
-    problems.Add(none, "name", wrong);
+    problems.Add(spec.name_position(), "name", wrong);
   }
   if (!v1::SweepMetric::Goal_IsValid(spec.metric().goal())) {
     problems.Add(spec.metric().position(), "metric.goal", "want minimize or maximize, got another");

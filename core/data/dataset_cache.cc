@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/cleanup/cleanup.h"
+
 namespace saffron {
 
 absl::StatusOr<std::shared_ptr<const void>> DatasetCache::GetOrLoad(const std::string& key,
@@ -14,11 +16,15 @@ absl::StatusOr<std::shared_ptr<const void>> DatasetCache::GetOrLoad(const std::s
       loaded_.wait(lock);
     }
   }
+  // Also when there was no memory for it (std::bad_alloc): the next in line tries for itself.
+  const absl::Cleanup let_others_in = [&] {
+    const std::lock_guard lock(mutex_);
+    loading_.erase(key);
+    loaded_.notify_all();
+  };
   absl::StatusOr<Value> value = load();
-  const std::lock_guard lock(mutex_);
-  loading_.erase(key);
-  loaded_.notify_all();  // After an error the next in line tries for itself.
   if (!value.ok()) return value.status();
+  const std::lock_guard lock(mutex_);
   std::shared_ptr<const void> data = value->data;
   Hold(key, *std::move(value));
   return data;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <system_error>
 
@@ -123,6 +124,7 @@ void ForEachPart(std::string_view text, std::string_view separator, Sink&& sink)
 
 absl::StatusOr<std::vector<std::string>> ExpandPaths(const std::vector<std::string>& arguments) {
   std::vector<std::string> files;
+  std::set<std::string> seen;
   for (const std::string& argument : arguments) {
     std::error_code ignored;
     std::vector<std::string> found = {argument};
@@ -132,7 +134,11 @@ absl::StatusOr<std::vector<std::string>> ExpandPaths(const std::vector<std::stri
                argument.find_first_of("*?[") != std::string::npos) {
       ASSIGN_OR_RETURN(found, MatchesOf(argument));
     }
-    files.insert(files.end(), found.begin(), found.end());
+    for (std::string& file : found) {
+      std::error_code error;
+      const std::string full = fs::weakly_canonical(file, error).string();
+      if (seen.insert(error ? file : full).second) files.push_back(std::move(file));
+    }
   }
   return files;
 }

@@ -10,7 +10,8 @@ namespace saffron {
 
 // Files given as arguments: a folder stands for the regular files in it (not below, none whose name
 // starts with '.'), a pattern with *, ? or [ for its matches, each in sorted order; anything else
-// for itself. INVALID_ARGUMENT where nothing matches or a folder is empty.
+// for itself. A file that is named more than once counts once. INVALID_ARGUMENT where nothing
+// matches or a folder is empty.
 absl::StatusOr<std::vector<std::string>> ExpandPaths(const std::vector<std::string>& arguments);
 
 // The documents of `files`, in order: one a file, or, when `separator` is not empty, the parts

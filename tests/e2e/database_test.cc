@@ -79,13 +79,19 @@ TEST_F(DatabaseTest, ADatabaseThatMayNotBeWrittenIsRefusedButCanBeRead) {
 TEST_F(DatabaseTest, AFolderThatDoesNotExistIsSaid) {
   scene_.environment["SAFFRON_DB"] = scene_.Path("no/such/folder/results.db");
   const Ended ended = Run();
-  EXPECT_THAT(ended.exit_code, testing::AnyOf(2, 4));
+  EXPECT_EQ(ended.exit_code, 2);
   EXPECT_THAT(ended.err, HasSubstr("no/such/folder"));
 }
 
 TEST_F(DatabaseTest, ADirectoryIsNotADatabase) {
   std::filesystem::create_directory(scene_.Path("results.db"));
   EXPECT_EQ(Run().exit_code, 2);
+}
+
+TEST_F(DatabaseTest, ADatabaseWithoutANameIsRefused) {
+  const Ended ended = scene_.Run({"run", scene_.Write("sweep.yaml", NoopSweep(1)), "--db", ""});
+  EXPECT_EQ(ended.exit_code, 2) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("--db"));
 }
 
 TEST_F(DatabaseTest, NoDatabaseToReadIsNothingMatched) {

@@ -1,6 +1,7 @@
 #include "coordinator/cli/command.h"
 
 #include <cstdlib>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,7 +61,7 @@ TEST_F(CommandTest, AnErrorIsPrintedAfterOurNameAndMappedInOnePlace) {
       {absl::StatusCode::kInvalidArgument, 2}, {absl::StatusCode::kFailedPrecondition, 2},
       {absl::StatusCode::kAlreadyExists, 2},   {absl::StatusCode::kNotFound, 4},
       {absl::StatusCode::kUnavailable, 5},     {absl::StatusCode::kUnauthenticated, 6},
-      {absl::StatusCode::kCancelled, 130}};
+      {absl::StatusCode::kCancelled, 130},     {absl::StatusCode::kDeadlineExceeded, 2}};
   for (const auto& [code, exit_code] : codes) {
     answer_ = absl::Status(code, "because");
     EXPECT_EQ(Main({"look"}), exit_code);
@@ -78,6 +79,25 @@ TEST_F(CommandTest, UnknownCommandsAndOptionsNameTheNearest) {
   EXPECT_THAT(err_, HasSubstr("did you mean inner?"));
   EXPECT_EQ(Main({"look", "one", "two"}), 2);
   EXPECT_THAT(err_, HasSubstr("two"));
+}
+
+TEST_F(CommandTest, WhereToLookNamesTheWholeCommand) {
+  EXPECT_EQ(Main({"group", "inner", "--whatever"}), 2);
+  EXPECT_THAT(err_, HasSubstr("see 'saffron group inner --help'"));
+  EXPECT_EQ(Main({"look", "--output"}), 2);
+  EXPECT_THAT(err_, HasSubstr("see 'saffron look --help'"));
+}
+
+TEST_F(CommandTest, OutputThatCouldNotBeWrittenIsNoSuccess) {
+  std::cout.setstate(std::ios::badbit);
+  EXPECT_EQ(Main({"look"}), 1);
+  std::cout.clear();
+  EXPECT_THAT(err_, HasSubstr("cannot write to standard output"));
+}
+
+TEST_F(CommandTest, ADatabaseHasAName) {
+  EXPECT_EQ(Main({"look", "--db", ""}), 2);
+  EXPECT_THAT(err_, HasSubstr("--db"));
 }
 
 TEST_F(CommandTest, HelpGoesToStdoutWithItsExample) {

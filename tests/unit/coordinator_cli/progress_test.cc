@@ -72,6 +72,8 @@ TEST(FindingsText, NamesTheBestAndCountsWhatWentWrong) {
   status.set_diverged(1);
   EXPECT_EQ(FindingsText(status),
             "best test/perplexity 103.9 (trial 7: bits=128), 1 diverged, 2 failed");
+  status.set_paused("disk full");
+  EXPECT_THAT(FindingsText(status), testing::EndsWith("PAUSED: disk full"));
 }
 
 TEST(Progress, OffATerminalItWritesLinesAndOnlyNewOnes) {

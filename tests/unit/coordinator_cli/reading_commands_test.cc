@@ -83,6 +83,8 @@ TEST_F(ReadingCommandsTest, ListThatMatchesNothingSaysSoWithCodeFour) {
   EXPECT_EQ(Main({"list", "last", "--filter", "model.bits>100"}), 4);
   EXPECT_EQ(out_, "");
   EXPECT_THAT(err_, HasSubstr("no trial matches"));
+  EXPECT_EQ(Main({"list", "last", "--filter", "model.bits>100", "--output", "json"}), 4);
+  EXPECT_EQ(out_, "[]\n") << "for programs";
   EXPECT_EQ(Main({"list", "third"}), 4);
 }
 

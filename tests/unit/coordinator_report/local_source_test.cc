@@ -59,6 +59,8 @@ TEST_F(LocalSourceTest, AnErrorSaysWhatIsWrong) {
   const auto result = source_->Query("SELECT nonsense FROM trials");
   EXPECT_TRUE(absl::IsInvalidArgument(result.status()));
   EXPECT_THAT(std::string(result.status().message()), HasSubstr("no such column: nonsense"));
+  EXPECT_THAT(std::string(source_->Query("SELECT nonsense").status().message()),
+              HasSubstr("no such column: nonsense"));
 }
 
 TEST_F(LocalSourceTest, OneStatementAtATime) {

@@ -74,6 +74,15 @@ TEST_F(RunReportTest, TheLeaderIsChosenOnValidationAndTestIsShown) {
   EXPECT_THAT(report, HasSubstr("test/perplexity took no part in the choice"));
 }
 
+TEST_F(RunReportTest, WhereEveryKindHasOneModelTheFirstIsNoReference) {
+  sample_.AddRoadmap("kinds", "valid/perplexity", "minimize");
+  Add("baseline", Saffu(8, "explicit", 0), Values(120, 1000));
+  Add("kinds", R"({"data.corpus":"sotu","data.vocab":4096,"model.type":"kneser_ney"})",
+      Values(150, 300000));
+  EXPECT_THAT(Report(),
+              AllOf(HasSubstr("reference kneser_ney"), Not(HasSubstr("reference saffu"))));
+}
+
 TEST_F(RunReportTest, ATestMetricIsOwnedUpTo) {
   AddSmallRoadmap("test/perplexity");
   EXPECT_THAT(Report(), HasSubstr("looks better than it is"));

@@ -425,8 +425,9 @@ TEST_F(StoreTest, QueriesCannotWriteWanderOrSetAnything) {
     EXPECT_EQ(RunSql(path, sql).code(), absl::StatusCode::kInvalidArgument) << sql;
   }
   for (const char* sql :
-       {"SELECT 1;", "SELECT 1 ; ", "WITH a AS (SELECT 1) SELECT * FROM a",
-        "SELECT * FROM pragma_table_info('trials')", "SELECT * FROM variant_params"}) {
+       {"SELECT 1;", "SELECT 1 ; ", "SELECT 1; -- that is all", "-- ask\nSELECT 1",
+        "WITH a AS (SELECT 1) SELECT * FROM a", "SELECT * FROM pragma_table_info('trials')",
+        "SELECT * FROM variant_params"}) {
     EXPECT_TRUE(RunSql(path, sql).ok()) << sql << RunSql(path, sql);
   }
 }

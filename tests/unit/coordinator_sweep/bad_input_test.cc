@@ -110,7 +110,8 @@ std::vector<Mistake> Keys() {
        "s.yaml:2:5: blocks.baseline: want a name other than baseline, which is the baseline's own "
        "block"},
       {"NameThatIsASelector", "name: last\n" + kAxis,
-       "s.yaml: name: want a name of letters, digits, '-', '_', '.', '+' and spaces, at most 100 "
+       "s.yaml:1:7: name: want a name of letters, digits, '-', '_', '.', '+' and spaces, at most "
+       "100 "
        "bytes, "
        "other than last, all and plain numbers, got \"last\""},
       {"KeySetTwiceInABlock", kAxis + "derived: {model.bits: \"16\"}\n",
@@ -308,9 +309,10 @@ std::vector<Mistake> Blocks() {
        "[1]}}\n",
        "s.yaml:3:14: model.bits.probabilities: want as many as values (2), got 1"},
       {"RandomWithoutCount", "method: random\n" + kAxis,
-       "s.yaml:1:1: blocks.sweep: want count, the number of variants to draw, with method: random, "
-       "got "
-       "none"},
+       "s.yaml:1:1: blocks.sweep: want count (or run_cap in a W&B file), the number of variants to "
+       "draw, with method: random, got none"},
+      {"NestedKeys", "baseline: {data: {tokens: 1000}}\n",
+       "s.yaml:1:12: data: want dotted keys, such as data.tokens, got a mapping"},
       {"UnknownMethod", "method: grit\n" + kAxis,
        "s.yaml:1:9: method: want one of grid, random, got grit; did you mean grid?"},
       {"BillionVariants",

@@ -113,6 +113,15 @@ TEST_F(DataStoreTest, BadNamesAreRefusedBeforeAnythingIsRead) {
   EXPECT_FALSE(std::filesystem::exists(scratch_.Path("data")));
 }
 
+TEST_F(DataStoreTest, HeldOutDocumentsThatTrainingSeesTooAreCounted) {
+  std::vector<std::string> files = WriteDocuments(scratch_, 20, 1);
+  EXPECT_EQ(store_.AddText("apart", files, "", false)->held_out_copies, 0);
+  files[7] = files[0];  // the seventh is for testing, the thirteenth for validation
+  files[13] = files[1];
+  files[2] = files[3];
+  EXPECT_EQ(store_.AddText("copies", files, "", false)->held_out_copies, 2);
+}
+
 TEST_F(DataStoreTest, TooFewDocumentsSaysHowToSplit) {
   const auto files = WriteDocuments(scratch_, 19);
   const auto few = store_.AddText("letters", files, "", false);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -49,6 +50,14 @@ TEST(DatasetCache, AnErrorIsNotKept) {
     return absl::UnavailableError("disk");
   };
   EXPECT_EQ(cache.GetOrLoad("a", fail).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Value(cache.GetOrLoad("a", Number(1, 10, &loads))), 1);
+}
+
+TEST(DatasetCache, ALoadThatRanOutOfMemoryDoesNotKeepOthersWaiting) {
+  DatasetCache cache(100);
+  std::atomic<int> loads = 0;
+  const auto greedy = []() -> absl::StatusOr<DatasetCache::Value> { throw std::bad_alloc(); };
+  EXPECT_THROW((void)cache.GetOrLoad("a", greedy).ok(), std::bad_alloc);
   EXPECT_EQ(Value(cache.GetOrLoad("a", Number(1, 10, &loads))), 1);
 }
 

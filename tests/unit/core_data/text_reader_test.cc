@@ -90,6 +90,13 @@ TEST(ExpandPaths, FoldersAndPatternsStandForTheirFilesInOrder) {
               ElementsAre(scratch.Path("d/a.txt"), scratch.Path("d/b.txt")));
 }
 
+TEST(ExpandPaths, AFileNamedTwiceCountsOnce) {
+  Scratch scratch;
+  const std::string file = scratch.Write("d/a.txt", "x");
+  EXPECT_THAT(*ExpandPaths({file, scratch.Path("d"), scratch.Path("d/../d/a.txt")}),
+              ElementsAre(file));
+}
+
 TEST(ExpandPaths, AFileWhoseNameLooksLikeAPatternIsItself) {
   Scratch scratch;
   const std::string file = scratch.Write("odd[1].txt", "x");
