@@ -58,6 +58,8 @@ int AllowReading(void*, int action, const char* name, const char* detail, const 
 
 absl::StatusOr<ReadQuery> ReadQuery::Open(const std::string& path) {
   ASSIGN_OR_RETURN(Database db, Database::Open(path, Database::Mode::kReadOnly));
+  // Loads the schema: before that, SQLite takes an unknown name for a schema that changed.
+  RETURN_IF_ERROR(db.Execute("SELECT 1 FROM sqlite_schema LIMIT 1"));
   sqlite3_set_authorizer(db.get(), AllowReading, nullptr);
   sqlite3_limit(db.get(), SQLITE_LIMIT_LENGTH, 64 << 20);
   return ReadQuery(std::move(db));
