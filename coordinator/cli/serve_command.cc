@@ -1,10 +1,15 @@
 // `saffron serve`: the coordinator of one database, until it is told to stop.
 
+#include <limits.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "coordinator/cli/command.h"
@@ -21,6 +26,17 @@ struct ServeOptions {
   double lease_s = 30;
 };
 
+// `address` as another machine would say it: one that stands for every interface is nobody's name.
+std::string ReachableAddress(const std::string& address) {
+  char host[HOST_NAME_MAX + 1] = {};
+  for (const char* any : {"0.0.0.0:", "[::]:"}) {
+    if (absl::StartsWith(address, any) && gethostname(host, sizeof(host) - 1) == 0) {
+      return absl::StrCat(host, ":", address.substr(std::strlen(any)));
+    }
+  }
+  return address;
+}
+
 absl::StatusOr<ExitCode> Serve(const Cli& cli, const ServeOptions& options) {
   BlockTermination();
   ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorServer> server,
@@ -32,7 +48,8 @@ absl::StatusOr<ExitCode> Serve(const Cli& cli, const ServeOptions& options) {
   std::printf("%s\n", server->address().c_str());
   std::fflush(stdout);
   PrintMessage(absl::StrCat("serving ", cli.database, " at ", server->address(),
-                            "; workers: saffron worker --coordinator ", server->address()));
+                            "; workers: saffron worker --coordinator ",
+                            ReachableAddress(server->address())));
 
   std::atomic<int> signalled = 0;
   absl::Notification stop;

@@ -190,8 +190,8 @@ class Expander {
     problems_.Add(place, "data.corpus",
                   absl::StrCat("want a corpus that exists (",
                                known.empty() ? "there is none" : absl::StrJoin(known, ", "),
-                               "; `saffron data add` adds one), got ", ParamValueText(corpus),
-                               DidYouMean(NearestName(corpus, known))));
+                               "; `saffron data fetch` gets one, `data add` makes one), got ",
+                               ParamValueText(corpus), DidYouMean(NearestName(corpus, known))));
   }
 
   void AddNotes(const PlannedBlock& block, const BlockExpander& expander) {

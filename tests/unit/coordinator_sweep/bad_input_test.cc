@@ -171,12 +171,14 @@ std::vector<Mistake> Values() {
       {"NumberAsACorpus", "baseline: {data.corpus: 2024}\n",
        absl::StrCat("s.yaml:1:25: data.corpus: want a string, got 2024; write \"2024\"")},
       {"UnknownCorpus", "baseline: {data.corpus: sotuu}\n",
-       "s.yaml:1:25: data.corpus: want a corpus that exists (mnist, sotu; `saffron data add` adds "
-       "one), "
+       "s.yaml:1:25: data.corpus: want a corpus that exists (mnist, sotu; `saffron data fetch` "
+       "gets "
+       "one, `data add` makes one), "
        "got \"sotuu\"; did you mean sotu?"},
       {"UnknownCorpusOnAnAxis", "parameters:\n  data.corpus: {values: [sotu, mine]}\n",
-       "s.yaml:2:32: data.corpus: want a corpus that exists (mnist, sotu; `saffron data add` adds "
-       "one), "
+       "s.yaml:2:32: data.corpus: want a corpus that exists (mnist, sotu; `saffron data fetch` "
+       "gets "
+       "one, `data add` makes one), "
        "got \"mine\""},
       {"UnknownModelType", "baseline: {model.type: safu}\n",
        absl::StrCat("s.yaml:1:24: model.type: want one of ", ChoicesOf("model.type"),
