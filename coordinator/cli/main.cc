@@ -1,9 +1,24 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <string>
 
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/program.h"
 
+namespace {
+
+// A standard stream that the caller closed must not become a database or a socket.
+void KeepStandardStreams() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) _exit(1);
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  KeepStandardStreams();
   CLI::App app(
       "Saffron runs architecture ablations: one sweep file, hundreds of variants, one table.",
       "saffron");

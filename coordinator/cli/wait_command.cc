@@ -43,7 +43,7 @@ absl::StatusOr<ExitCode> Wait(const Cli& cli, const std::string& roadmap) {
   v1::RoadmapStatus status;
   for (;;) {
     // "last" means what it meant at first.
-    const std::string& name = status.name().empty() ? roadmap : status.name();
+    const std::string name = status.name().empty() ? roadmap : status.name();
     const absl::Status followed = Follow(coordinator, name, progress, &status);
     if (followed.ok()) break;
     if (!absl::IsUnavailable(followed) || status.name().empty()) return followed;
