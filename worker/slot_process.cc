@@ -148,7 +148,7 @@ SlotProcess::Ended SlotProcess::EndedByStop(const v1::Assignment& assignment, St
   result.set_message(
       timeout ? absl::StrCat("over its time limit of ", absl::FormatDuration(TimeLimit(assignment)))
               : "handed back: the worker is leaving");
-  return {std::move(result), reason, {}};
+  return {std::move(result), reason};
 }
 
 void SlotProcess::KillIfOverdue(absl::Time now) {
@@ -162,7 +162,7 @@ SlotProcess::Ended SlotProcess::EndedByDeath(const v1::Assignment& assignment) {
   if (stop_reason_ != StopReason::kNone) {
     return EndedByStop(assignment, stop_reason_, std::move(result));
   }
-  return {std::move(result), StopReason::kNone, {}};
+  return {std::move(result), StopReason::kNone};
 }
 
 absl::Status SlotProcess::Begin(const v1::Assignment& assignment) {
@@ -185,8 +185,7 @@ SlotProcess::Ended SlotProcess::Run(
   const absl::Time limit_at = absl::Now() + TimeLimit(assignment);
   if (const absl::Status begun = Begin(assignment); !begun.ok()) {
     return {FailedResult(assignment.ref(), v1::FAILURE_CLASS_ERROR, std::string(begun.message())),
-            StopReason::kNone,
-            {}};
+            StopReason::kNone};
   }
   for (;;) {
     const absl::Time now = absl::Now();
