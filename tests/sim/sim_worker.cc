@@ -325,7 +325,7 @@ void SimWorker::Deliver(v1::AttemptResult result) {
   const v1::AttemptRef ref = result.ref();
   const bool keep = result.failure_class() != v1::FAILURE_CLASS_PREEMPTED;
   const bool sync = result.ended().seconds() - result.started().seconds() >= 1;
-  session_->Finished(std::move(result), {});
+  session_->Finished(std::move(result));
   if (keep) {
     const v1::SpoolRecord record = session_->RecordOf(ref);
     if (record.has_result()) CHECK(spool_->Append(record, false).ok());
