@@ -37,8 +37,7 @@ TrialRunner::~TrialRunner() {
 
 void TrialRunner::HandBack(const v1::Assignment& assignment) {
   listener_->Finished(FailedResult(assignment.ref(), v1::FAILURE_CLASS_PREEMPTED,
-                                   "handed back before it began: the worker is leaving"),
-                      {});
+                                   "handed back before it began: the worker is leaving"));
 }
 
 void TrialRunner::Start(v1::Assignment assignment) {
