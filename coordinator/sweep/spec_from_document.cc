@@ -37,8 +37,7 @@ class SpecReader {
         spec_.set_version(static_cast<int>(*version));
       }
     }
-    if (top.Has("name")) {
-      const auto* member = top.Take("name");
+    if (const auto* member = top.Take("name")) {
       SetPosition(member->value.place, spec_.mutable_name_position());
       if (auto text = ReadString(member->value, "name", problems_)) {
         spec_.set_name(*std::move(text));

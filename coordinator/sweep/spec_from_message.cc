@@ -154,6 +154,7 @@ void ClearPositionsBelow(Message* message) {
 void ClearPositions(v1::SweepSpec* spec) {
   spec->clear_source();
   spec->clear_notes();
+  spec->clear_name_position();
   ClearPositionsBelow(spec);
 }
 

@@ -295,7 +295,7 @@ TEST(ExpandTest, LegalThingsThatLookLikeMistakesAreNoted) {
   EXPECT_THAT(
       MustExpand("parameters: {train.lr: {values: [0.1, 0.2]}}\n").notes,
       ElementsAre("s.yaml:1:14: train.lr: matters to no variant of block sweep; it does where "
-                  "train.steps is at least 1"));
+                  "train.steps is at least 1 and train.step_size is schedule"));
   EXPECT_THAT(
       MustExpand("baseline: {model.head: sum}\nablate:\n  groups:\n    a: {model.head: sum}\n"
                  "    b: {model.head: concat}\n")
