@@ -14,8 +14,10 @@ namespace saffron {
 namespace {
 
 constexpr std::pair<const char*, DeriveKind> kNames[] = {
-    {"mlp", DeriveKind::kMlp}, {"heads", DeriveKind::kHeads},   {"value", DeriveKind::kValue},
-    {"key", DeriveKind::kKey}, {"hidden", DeriveKind::kHidden}, {"layers", DeriveKind::kLayers}};
+    {"mlp", DeriveKind::kMlp},        {"heads", DeriveKind::kHeads},
+    {"value", DeriveKind::kValue},    {"key", DeriveKind::kKey},
+    {"hidden", DeriveKind::kHidden},  {"layers", DeriveKind::kLayers},
+    {"experts", DeriveKind::kExperts}};
 
 // No model has a size of more than this.
 constexpr int64_t kNumberMax = 1'000'000'000;

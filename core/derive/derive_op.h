@@ -8,6 +8,7 @@
 //   key:32           size of every head's query and key
 //   hidden:128       width of the residual stream
 //   layers:6         layers, new ones on top                    layers:6@0  before layer 0
+//   experts:8        copies of every dense MLP behind a router, the top two of which work
 //
 // An operator is NAME:SIZE[@LAYERS]; operators of a list stand after one another, separated by
 // commas or spaces, and are applied in that order.
@@ -21,7 +22,7 @@
 
 namespace saffron {
 
-enum class DeriveKind : uint8_t { kMlp, kHeads, kValue, kKey, kHidden, kLayers };
+enum class DeriveKind : uint8_t { kMlp, kHeads, kValue, kKey, kHidden, kLayers, kExperts };
 
 // A size as written: what is to be, more by so much, or so many times as much.
 struct DeriveSize {
@@ -49,7 +50,7 @@ struct DeriveOp {
 absl::StatusOr<std::vector<DeriveOp>> ParseDeriveOps(const std::string& text);
 std::string DeriveOpsText(const std::vector<DeriveOp>& ops);
 
-// "mlp", "heads", "value", "key", "hidden", "layers".
+// "mlp", "heads", "value", "key", "hidden", "layers", "experts".
 std::vector<std::string> DeriveOpNames();
 
 }  // namespace saffron

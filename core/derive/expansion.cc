@@ -30,6 +30,8 @@ const ExpansionRule& RuleOf(DeriveKind kind) {
       return kHiddenWidthRule;
     case DeriveKind::kLayers:
       return kLayerAdditionRule;
+    case DeriveKind::kExperts:
+      return kUpcyclingRule;
   }
   CHECK(false) << "kind " << static_cast<int>(kind);
   return kMlpWidthRule;
@@ -62,8 +64,10 @@ absl::Status CheckSize(const DeriveOp& op, const TransformerShape& shape) {
   constexpr double kParametersMax = 2e9;
   double parameters = (shape.vocab + 1.0) * shape.width;
   for (const TransformerLayerShape& layer : shape.layers) {
-    parameters += (2.0 * layer.heads * (layer.key_dim + layer.value_dim) + 2.0 * layer.mlp_width) *
-                  shape.width;
+    const double mlps = layer.moe.sparse() ? layer.moe.experts + 1.0 : 1.0;
+    parameters +=
+        (2.0 * layer.heads * (layer.key_dim + layer.value_dim) + 3.0 * mlps * layer.mlp_width) *
+        shape.width;
   }
   if (parameters <= kParametersMax) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": want at most ", kParametersMax,
@@ -91,7 +95,15 @@ absl::StatusOr<ModelExpansion> ExpandModel(const TransformerShape& parent, const
     const PlaceName place = Place(tensor.name);
     const int from = place.layer < 0 ? -1 : layer_from[place.layer];
     if (place.layer < 0 || from >= 0) {
-      map.from = place.layer < 0 ? place.part : absl::StrCat("layers.", from, ".", place.part);
+      map.from = place.part;
+      if (place.layer >= 0 && rule.part_from != nullptr) {
+        map.from = rule.part_from(op, parent, from, place.part);
+      }
+      if (place.layer >= 0 && !map.from.empty()) {
+        map.from = absl::StrCat("layers.", from, ".", map.from);
+      }
+    }
+    if (!map.from.empty()) {
       const auto source = sources.find(map.from);
       CHECK(source != sources.end()) << "no " << map.from << " in the parent";
       map.from_begin = source->second.begin;
@@ -105,6 +117,15 @@ absl::StatusOr<ModelExpansion> ExpandModel(const TransformerShape& parent, const
     expansion.maps.push_back(std::move(map));
   }
   return expansion;
+}
+
+bool IsMlpOutput(std::string_view part) {
+  return part.size() > 3 && part.substr(part.size() - 3) == ".w2";
+}
+
+bool WritesToStream(std::string_view part) {
+  const bool is_bias = part.size() > 3 && part.substr(part.size() - 3) == ".b2";
+  return part == "attn.wo" || part == "attn.bo" || IsMlpOutput(part) || is_bias;
 }
 
 absl::StatusOr<std::vector<int>> LayersOf(const DeriveOp& op, const TransformerShape& shape) {

@@ -22,6 +22,11 @@ struct TensorEdit {
   int layer;              // of the child; -1 outside layers
 };
 
+// Tensors that add to the residual stream, by part: attention's and every MLP's last product.
+bool WritesToStream(std::string_view part);
+// The last product of an MLP, dense or an expert's.
+bool IsMlpOutput(std::string_view part);
+
 struct ExpansionRule {
   // Changes the shape; errors say what is wanted and what is.
   absl::Status (*grow)(const DeriveOp& op, TransformerShape& shape);
@@ -31,10 +36,14 @@ struct ExpansionRule {
   // The parent's layer for each of the child's, -1 for a new one; null: the same.
   std::vector<int> (*layer_from)(const DeriveOp& op, const TransformerShape& parent,
                                  const TransformerShape& child) = nullptr;
+  // The part of the parent's layer that a part of the child's comes from, empty for a new one;
+  // null: the same.
+  std::string (*part_from)(const DeriveOp& op, const TransformerShape& parent, int layer,
+                           std::string_view part) = nullptr;
 };
 
 extern const ExpansionRule kMlpWidthRule, kHeadAdditionRule, kValueWidthRule, kKeyWidthRule,
-    kHiddenWidthRule, kLayerAdditionRule;
+    kHiddenWidthRule, kLayerAdditionRule, kUpcyclingRule;
 
 // The layers that an operator is for. INVALID_ARGUMENT when one does not exist.
 absl::StatusOr<std::vector<int>> LayersOf(const DeriveOp& op, const TransformerShape& shape);

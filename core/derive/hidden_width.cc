@@ -32,8 +32,8 @@ absl::Status Grow(const DeriveOp& op, TransformerShape& shape) {
 
 void Edit(const DeriveOp&, const TransformerShape& parent, const TransformerShape& child,
           TensorEdit& edit) {
-  for (const char* writes : {"tok_embed", "pos_embed", "attn.wo", "attn.bo", "mlp.w2", "mlp.b2"}) {
-    if (edit.part == writes) edit.map.fill = NewEntries::kZero;
+  if (WritesToStream(edit.part) || edit.part == "tok_embed" || edit.part == "pos_embed") {
+    edit.map.fill = NewEntries::kZero;
   }
   if (edit.part.size() > 5 && edit.part.substr(edit.part.size() - 5) == ".gain") {
     edit.map.scale = std::sqrt(static_cast<double>(parent.width) / child.width);

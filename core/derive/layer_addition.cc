@@ -51,9 +51,7 @@ std::vector<int> LayerFrom(const DeriveOp& op, const TransformerShape& parent,
 }
 
 void Edit(const DeriveOp&, const TransformerShape&, const TransformerShape&, TensorEdit& edit) {
-  for (const char* writes : {"attn.wo", "attn.bo", "mlp.w2", "mlp.b2"}) {
-    if (edit.part == writes) edit.map.fill = NewEntries::kZero;
-  }
+  if (WritesToStream(edit.part)) edit.map.fill = NewEntries::kZero;
 }
 
 }  // namespace

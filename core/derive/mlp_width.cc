@@ -1,5 +1,6 @@
 // mlp: hidden units of MLPs. What they read is free, what they write is zero: act(0 + ...) 0 = 0.
-// Gesmundo & Maile, definition 3.1. Of a gated MLP both inputs are free; so are unit biases.
+// Gesmundo & Maile, definition 3.1. Of a gated MLP both inputs are free; so are unit biases. A
+// sparse layer's experts, and the dense MLP beside them, grow alike.
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -18,7 +19,7 @@ absl::Status Grow(const DeriveOp& op, TransformerShape& shape) {
 }
 
 void Edit(const DeriveOp&, const TransformerShape&, const TransformerShape&, TensorEdit& edit) {
-  if (edit.part == "mlp.w2") edit.map.fill = NewEntries::kZero;
+  if (IsMlpOutput(edit.part)) edit.map.fill = NewEntries::kZero;
 }
 
 }  // namespace

@@ -47,6 +47,30 @@ const Names<MlpUnitBias>& UnitBiasNames() {
   return *names;
 }
 
+const Names<MoeGates>& GatesNames() {
+  static const auto* const names =
+      new Names<MoeGates>{{"selected", MoeGates::kSelected}, {"all", MoeGates::kAll}};
+  return *names;
+}
+const Names<SecondPolicy>& SecondNames() {
+  static const auto* const names = new Names<SecondPolicy>{{"all", SecondPolicy::kAll},
+                                                           {"none", SecondPolicy::kNone},
+                                                           {"threshold", SecondPolicy::kThreshold},
+                                                           {"random", SecondPolicy::kRandom}};
+  return *names;
+}
+const Names<SlotOrder>& SlotsNames() {
+  static const auto* const names = new Names<SlotOrder>{{"token_major", SlotOrder::kTokenMajor},
+                                                        {"choice_major", SlotOrder::kChoiceMajor},
+                                                        {"priority", SlotOrder::kPriority}};
+  return *names;
+}
+const Names<DensePlace>& DenseNames() {
+  static const auto* const names = new Names<DensePlace>{
+      {"none", DensePlace::kNone}, {"before", DensePlace::kBefore}, {"after", DensePlace::kAfter}};
+  return *names;
+}
+
 template <typename Kind>
 const char* NameOf(const Names<Kind>& names, Kind kind) {
   for (const auto& [name, its_kind] : names) {
@@ -123,7 +147,20 @@ class Fields {
   const std::string where_;
 };
 
-absl::Status ReadLayer(const Fields& fields, TransformerLayerShape* layer) {
+absl::Status ReadMoe(const Fields& fields, MoeShape* moe) {
+  RETURN_IF_ERROR(fields.Read("experts", &moe->experts));
+  RETURN_IF_ERROR(fields.Read("top", &moe->top));
+  RETURN_IF_ERROR(fields.Read("capacity_factor", &moe->capacity_factor));
+  RETURN_IF_ERROR(fields.Read("eval_capacity_factor", &moe->eval_capacity_factor));
+  RETURN_IF_ERROR(fields.Read("gates", GatesNames(), &moe->gates));
+  RETURN_IF_ERROR(fields.Read("second", SecondNames(), &moe->second));
+  RETURN_IF_ERROR(fields.Read("threshold", &moe->threshold));
+  RETURN_IF_ERROR(fields.Read("slots", SlotsNames(), &moe->slots));
+  return fields.Read("dense", DenseNames(), &moe->dense);
+}
+
+absl::Status ReadLayer(const Fields& fields, const std::string& name,
+                       TransformerLayerShape* layer) {
   for (const auto& [name, value] : {std::pair{"heads", &layer->heads},
                                     {"kv_heads", &layer->kv_heads},
                                     {"key_dim", &layer->key_dim},
@@ -135,6 +172,9 @@ absl::Status ReadLayer(const Fields& fields, TransformerLayerShape* layer) {
   RETURN_IF_ERROR(fields.Read("norm2_epsilon", &layer->norm2_epsilon));
   RETURN_IF_ERROR(fields.Read("rope_frequencies", &layer->rope_frequencies));
   RETURN_IF_ERROR(fields.Read("alibi_slopes", &layer->alibi_slopes));
+  if (const absl::StatusOr<const json*> moe = fields.Find("moe"); moe.ok()) {
+    RETURN_IF_ERROR(ReadMoe(Fields(**moe, name + "moe."), &layer->moe));
+  }
   const int64_t widest = int64_t{layer->heads} * std::max(layer->key_dim, layer->value_dim);
   if (widest <= std::numeric_limits<int>::max()) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -148,24 +188,39 @@ absl::Status CheckSize(const TransformerShape& shape) {
   double parameters = 2.0 * (static_cast<double>(shape.vocab) + shape.context) * width;
   for (const TransformerLayerShape& layer : shape.layers) {
     const double heads = layer.heads;
-    parameters +=
-        width * (2 * heads * layer.key_dim + 2 * heads * layer.value_dim + 3.0 * layer.mlp_width);
+    const double mlps = layer.moe.sparse() ? layer.moe.experts + 1.0 : 1.0;
+    parameters += width * (2 * heads * layer.key_dim + 2 * heads * layer.value_dim +
+                           3.0 * mlps * layer.mlp_width);
   }
   if (parameters <= kParametersMax) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("shape: about ", parameters, " parameters, more than any model's"));
 }
 
+json MoeJson(const MoeShape& moe) {
+  return {{"experts", moe.experts},
+          {"top", moe.top},
+          {"capacity_factor", moe.capacity_factor},
+          {"eval_capacity_factor", moe.eval_capacity_factor},
+          {"gates", NameOf(GatesNames(), moe.gates)},
+          {"second", NameOf(SecondNames(), moe.second)},
+          {"threshold", moe.threshold},
+          {"slots", NameOf(SlotsNames(), moe.slots)},
+          {"dense", NameOf(DenseNames(), moe.dense)}};
+}
+
 json LayerJson(const TransformerLayerShape& layer) {
-  return {{"heads", layer.heads},
-          {"kv_heads", layer.kv_heads},
-          {"key_dim", layer.key_dim},
-          {"value_dim", layer.value_dim},
-          {"mlp_width", layer.mlp_width},
-          {"norm1_epsilon", layer.norm1_epsilon},
-          {"norm2_epsilon", layer.norm2_epsilon},
-          {"rope_frequencies", layer.rope_frequencies},
-          {"alibi_slopes", layer.alibi_slopes}};
+  json object = {{"heads", layer.heads},
+                 {"kv_heads", layer.kv_heads},
+                 {"key_dim", layer.key_dim},
+                 {"value_dim", layer.value_dim},
+                 {"mlp_width", layer.mlp_width},
+                 {"norm1_epsilon", layer.norm1_epsilon},
+                 {"norm2_epsilon", layer.norm2_epsilon},
+                 {"rope_frequencies", layer.rope_frequencies},
+                 {"alibi_slopes", layer.alibi_slopes}};
+  if (layer.moe.sparse()) object["moe"] = MoeJson(layer.moe);  // else a dense layer
+  return object;
 }
 
 }  // namespace
@@ -214,7 +269,8 @@ absl::StatusOr<TransformerShape> ParseShapeJson(const std::string& text) {
   if (!layers->is_array()) return absl::InvalidArgumentError("shape: layers: want a list");
   for (size_t i = 0; i < layers->size(); ++i) {
     TransformerLayerShape& layer = shape.layers.emplace_back();
-    RETURN_IF_ERROR(ReadLayer(Fields((*layers)[i], absl::StrCat("layers.", i, ".")), &layer));
+    const std::string name = absl::StrCat("layers.", i, ".");
+    RETURN_IF_ERROR(ReadLayer(Fields((*layers)[i], name), name, &layer));
   }
   RETURN_IF_ERROR(CheckShape(shape));
   RETURN_IF_ERROR(CheckSize(shape));

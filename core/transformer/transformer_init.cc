@@ -9,8 +9,6 @@
 namespace saffron {
 namespace {
 
-constexpr double kEmbeddingDeviation = 0.02;
-
 // FNV-1a of the name: the stream that the tensor's numbers are drawn from.
 uint32_t StreamOf(const std::string& name) {
   uint32_t hash = 2166136261u;
@@ -19,10 +17,11 @@ uint32_t StreamOf(const std::string& name) {
 }
 
 double DeviationOf(const ParameterTensor& tensor, const TransformerShape& shape) {
-  if (tensor.role == TensorRole::kEmbedding) return kEmbeddingDeviation;
-  const double deviation = 1 / std::sqrt(static_cast<double>(tensor.rows));
-  const bool writes =
-      absl::EndsWith(tensor.name, ".attn.wo") || absl::EndsWith(tensor.name, ".mlp.w2");
+  // Rows of embeddings are read one at a time.
+  const double inputs =
+      static_cast<double>(tensor.role == TensorRole::kEmbedding ? shape.width : tensor.rows);
+  const double deviation = 0.5 / std::sqrt(inputs);
+  const bool writes = absl::EndsWith(tensor.name, ".attn.wo") || absl::EndsWith(tensor.name, ".w2");
   return writes ? deviation / std::sqrt(2.0 * static_cast<double>(shape.layers.size())) : deviation;
 }
 

@@ -48,7 +48,7 @@ std::string Message(const std::string& text) {
 TEST(DeriveOps, ErrorsNameTheColumnAndTheOperatorsThereAre) {
   EXPECT_THAT(Message("mlp:8,hiden:9"), HasSubstr("column 7: want the name of an operator (did you "
                                                   "mean hidden?), got \"hiden:9\""));
-  EXPECT_THAT(Message("wings:2"), HasSubstr("mlp, heads, value, key, hidden, layers"));
+  EXPECT_THAT(Message("wings:2"), HasSubstr("mlp, heads, value, key, hidden, layers, experts"));
   EXPECT_THAT(Message("mlp"), HasSubstr("column 4: want : and a size, got the end"));
   EXPECT_THAT(Message("mlp:big"), HasSubstr("column 5: want a number from 1"));
   EXPECT_THAT(Message("mlp:0"), HasSubstr("want a number from 1"));

@@ -100,6 +100,14 @@ inline std::vector<NamedShape> RmsShapes() {
     s.final_norm = false;
     s.tied = false;
   }
+  {
+    TransformerShape& s = add("experts beside dense rope", PositionKind::kRope, MlpKind::kGeglu);
+    s.biases = true;
+    s.tied = false;
+    // Choices that are drawn depend on a layer's number, so that new layers below change them.
+    s.layers[1].moe = {.experts = 4, .second = SecondPolicy::kAll, .dense = DensePlace::kBefore};
+    s.layers[0].moe = {.experts = 3, .top = 1, .gates = MoeGates::kAll};
+  }
   return shapes;
 }
 

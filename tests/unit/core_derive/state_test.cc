@@ -14,9 +14,14 @@ const char* const kOps[] = {"mlp:+3",    "heads:+2",  "value:+2",
                             "key:+4",    "hidden:+5", "layers:+2@1",
                             "layers:+1", "key:x2@0",  "hidden:x2,key:+2,layers:+1@0,mlp:+1"};
 
-// Gradients of both models on the same batch.
+// The gradient of a batch. Routers' own losses are left out: a new layer's router adds its own.
 struct Gradients {
-  explicit Gradients(const GrowableModel& model) : network(MakeNetwork(model)) {
+  explicit Gradients(const GrowableModel& model) {
+    TransformerNetwork<double>::Options options;
+    options.moe.z_loss = options.moe.balance_loss = 0;
+    network = TransformerNetwork<double>::Create(model.shape, options).value();
+    std::copy(model.parameters.begin(), model.parameters.end(),
+              network->arena().parameters().begin());
     const std::vector<int32_t> tokens = ProbeTokens();
     std::vector<int32_t> targets(tokens.begin() + 1, tokens.end());
     targets.push_back(3);

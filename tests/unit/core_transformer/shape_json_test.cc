@@ -27,6 +27,15 @@ TransformerShape SomeShape() {
                                        .rope_frequencies = RopeFrequencies(6)};
   shape.layers = {layer, layer};
   shape.layers[1].mlp_width = 9;
+  shape.layers[1].moe = {.experts = 4,
+                         .top = 1,
+                         .capacity_factor = 1.0 / 3 + 1,
+                         .eval_capacity_factor = 3,
+                         .gates = MoeGates::kAll,
+                         .second = SecondPolicy::kThreshold,
+                         .threshold = 0.3,
+                         .slots = SlotOrder::kChoiceMajor,
+                         .dense = DensePlace::kAfter};
   return shape;
 }
 
@@ -40,6 +49,10 @@ TEST(ShapeJson, ReadsBackEveryField) {
   EXPECT_EQ(read->layers[0].rope_frequencies, shape.layers[0].rope_frequencies);
   EXPECT_EQ(read->layers[1].mlp_width, 9);
   EXPECT_EQ(read->mlp, MlpKind::kGeglu);
+  EXPECT_FALSE(read->layers[0].moe.sparse());
+  EXPECT_EQ(read->layers[1].moe.capacity_factor, shape.layers[1].moe.capacity_factor);
+  EXPECT_EQ(read->layers[1].moe.second, SecondPolicy::kThreshold);
+  EXPECT_EQ(read->layers[1].moe.dense, DensePlace::kAfter);
   EXPECT_EQ(read->mlp_unit_bias, MlpUnitBias::kAdditive);
   EXPECT_FALSE(read->tied);
   EXPECT_EQ(LayOut(*read).size, LayOut(shape).size);
@@ -66,6 +79,9 @@ TEST(ShapeJson, ErrorsNameTheField) {
   EXPECT_THAT(Refusal("\"rope_frequencies\":[1.0", "\"rope_frequencies\":[-1.0"),
               HasSubstr("layers.0.rope_frequencies: want a list of numbers above 0"));
   EXPECT_THAT(Refusal("\"kv_heads\":2", "\"kv_heads\":3"), HasSubstr("want a divisor of heads"));
+  EXPECT_THAT(Refusal("\"top\":1", "\"top\":5"), HasSubstr("layers.1.top: want 1 to 4"));
+  EXPECT_THAT(Refusal("\"slots\":\"choice_major\"", "\"slots\":3"),
+              HasSubstr("layers.1.moe.slots: want one of token_major"));
   EXPECT_THAT(Refusal("\"heads\":4", "\"heads\":2000000000"), HasSubstr("more than any model's"));
   EXPECT_THAT(Refusal("\"width\":12", "\"width\":2000000000"), HasSubstr("more than any model's"));
   EXPECT_EQ(ParseShapeJson("").status().code(), absl::StatusCode::kInvalidArgument);
