@@ -1,6 +1,7 @@
 #include "core/solve/cache_files.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,11 +36,23 @@ struct FileHeader {
   std::array<char, 64> sha256;  // hex, of key then payload
 };
 
-std::string DigestOf(std::string_view key, const std::vector<char>& payload) {
+std::string DigestOf(std::string_view key, absl::Span<const char> payload) {
   Sha256 digest;
   digest.Update(key);
   digest.Update(std::string_view(payload.data(), payload.size()));
   return digest.FinishHex();
+}
+
+std::string_view TextOf(const std::array<char, 64>& sha256) {
+  return std::string_view(sha256.data(), sha256.size());
+}
+
+// Whether a file of `bytes` with this header can hold `key`; its payload is the rest.
+bool HeaderFits(const FileHeader& header, const std::string& key, int64_t bytes) {
+  return std::string_view(header.magic.data(), header.magic.size()) == kMagic &&
+         header.key_bytes == key.size() &&
+         bytes >= static_cast<int64_t>(sizeof header + key.size()) &&
+         header.payload_bytes == bytes - sizeof header - key.size();
 }
 
 // Reads or writes all of `bytes`; false on any error or early end.
@@ -69,17 +82,14 @@ std::shared_ptr<const std::vector<char>> ReadChecked(int fd, const std::string& 
   struct stat info = {};
   FileHeader header = {};
   if (fstat(fd, &info) != 0 || !ReadAll(fd, reinterpret_cast<char*>(&header), sizeof header) ||
-      std::string_view(header.magic.data(), header.magic.size()) != kMagic ||
-      header.key_bytes != key.size() ||
-      info.st_size < static_cast<int64_t>(sizeof header + key.size()) ||
-      header.payload_bytes != info.st_size - sizeof header - key.size()) {
+      !HeaderFits(header, key, info.st_size)) {
     return nullptr;
   }
   std::string stored_key(header.key_bytes, '\0');
   auto payload = std::make_shared<std::vector<char>>(header.payload_bytes);
   if (!ReadAll(fd, stored_key.data(), stored_key.size()) || stored_key != key ||
       !ReadAll(fd, payload->data(), payload->size()) ||
-      DigestOf(key, *payload) != std::string_view(header.sha256.data(), header.sha256.size())) {
+      DigestOf(key, *payload) != TextOf(header.sha256)) {
     return nullptr;
   }
   return payload;
@@ -122,6 +132,46 @@ std::shared_ptr<const std::vector<char>> CacheFiles::Read(const std::string& key
     unlink(path.c_str());
   }
   return payload;
+}
+
+bool CacheFiles::Map(const std::string& key, absl::Span<const char>* payload,
+                     std::shared_ptr<const void>* owner, bool* damaged) const {
+  *damaged = false;
+  if (dir_.empty()) return false;
+  const std::string path = PathOf(key);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  struct stat info = {};
+  void* start = MAP_FAILED;
+  if (fstat(fd, &info) == 0 && info.st_size >= static_cast<int64_t>(sizeof(FileHeader))) {
+    // Files are replaced by rename, never written to, so a mapping stays what it was.
+    start = mmap(nullptr, info.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+  }
+  futimens(fd, nullptr);  // The access time that Trim goes by.
+  close(fd);
+  if (start == MAP_FAILED) return false;
+  const size_t bytes = info.st_size;
+  const char* data = static_cast<const char*>(start);
+  *owner = std::shared_ptr<const void>(start, [bytes](void* p) { munmap(p, bytes); });
+  FileHeader header = {};
+  std::memcpy(&header, data, sizeof header);
+  if (HeaderFits(header, key, info.st_size)) {
+    *payload = {data + sizeof header + key.size(), header.payload_bytes};
+    if (std::string_view(data + sizeof header, key.size()) == key &&
+        DigestOf(key, *payload) == TextOf(header.sha256)) {
+      return true;
+    }
+  }
+  owner->reset();
+  *damaged = true;
+  unlink(path.c_str());
+  return false;
+}
+
+std::string CacheFiles::AlignedKey(const std::string& key) {
+  std::string aligned = key;
+  while ((sizeof(FileHeader) + aligned.size()) % 64 != 0) aligned += '/';
+  return aligned;
 }
 
 void CacheFiles::Write(const std::string& key, const std::vector<char>& payload) {

@@ -5,7 +5,10 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "absl/types/span.h"
 
 namespace saffron {
 
@@ -20,6 +23,12 @@ class CacheFiles {
 
   // The payload of `key`, or null. A damaged file is deleted and reported.
   std::shared_ptr<const std::vector<char>> Read(const std::string& key, bool* damaged) const;
+  // The payload in place: read-only pages that all who map the file share, until `owner` goes.
+  // False where Read gives null.
+  bool Map(const std::string& key, absl::Span<const char>* payload,
+           std::shared_ptr<const void>* owner, bool* damaged) const;
+  // `key`, lengthened so that the payload of its file begins at a multiple of 64 bytes.
+  static std::string AlignedKey(const std::string& key);
   // Stores a payload, then deletes the files least recently used beyond `bytes_max`.
   void Write(const std::string& key, const std::vector<char>& payload);
 

@@ -28,25 +28,8 @@ struct Level {
     const auto it = std::lower_bound(first, last, w);
     return it != last && *it == w ? static_cast<int32_t>(it - word.begin()) : -1;
   }
-  double Discounted(int32_t id) const { return count[id] - discount[std::min(count[id], 3)]; }
+  double Discounted(int32_t id) const { return count[id] - DiscountOf(discount, count[id]); }
 };
-
-// Chen & Goodman's estimates from counts of counts. Where a count of counts is zero and a formula
-// undefined, the single discount stands in; every discount stays in [0.01, count].
-std::array<double, 4> EstimateDiscounts(const std::vector<int32_t>& counts, Discounts kind) {
-  std::array<double, 5> n{};
-  for (int32_t c : counts) {
-    if (c >= 1 && c <= 4) n[c] += 1;
-  }
-  const double y = n[1] > 0 ? n[1] / (n[1] + 2 * n[2]) : 0.5;
-  std::array<double, 4> d = {0, y, y, y};
-  if (kind == Discounts::kModified) {
-    for (int c = 1; c <= 3; ++c) {
-      if (n[c] > 0) d[c] = std::clamp(c - (c + 1) * y * n[c + 1] / n[c], 0.01, double(c));
-    }
-  }
-  return d;
-}
 
 void FinishLevel(Discounts kind, Level* level) {
   level->discount = EstimateDiscounts(level->count, kind);
@@ -56,7 +39,7 @@ void FinishLevel(Discounts kind, Level* level) {
   for (size_t h = 0; h < contexts; ++h) {
     for (int32_t i = level->begin[h]; i < level->begin[h + 1]; ++i) {
       level->total[h] += level->count[i];
-      level->backoff[h] += level->discount[std::min(level->count[i], 3)];
+      level->backoff[h] += DiscountOf(level->discount, level->count[i]);
     }
   }
 }

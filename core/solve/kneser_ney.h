@@ -12,13 +12,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/solve/discounts.h"
 
 namespace saffron {
-
-enum class Discounts : uint8_t {
-  kSingle,    // D = n1 / (n1 + 2 n2) for every count
-  kModified,  // D1, D2, D3+ for counts 1, 2, 3 and more
-};
 
 class KneserNeyModel {
  public:

@@ -49,6 +49,8 @@ struct StatisticsCache::Impl {
   std::condition_variable arrived;
   std::list<Entry> recent;  // most recently used first
   std::unordered_map<std::string, std::list<Entry>::iterator> by_key;
+  std::unordered_map<std::string, std::pair<absl::Span<const char>, std::weak_ptr<const void>>>
+      mapped;                        // values that somebody may be using
   std::set<std::string> being_made;  // keys that a thread reads or computes right now
   int64_t memory_bytes = 0;
   Counters counters;
@@ -107,6 +109,54 @@ absl::StatusOr<StatisticsCache::Bytes> StatisticsCache::GetOrCompute(
   ++(from_disk ? impl.counters.disk_hits : impl.counters.misses);
   if (!status.ok()) return status;
   impl.Remember(key, value);
+  return value;
+}
+
+absl::StatusOr<StatisticsCache::Mapped> StatisticsCache::MapOrCompute(
+    const std::string& name, const std::function<absl::StatusOr<std::vector<char>>()>& compute) {
+  Impl& impl = *impl_;
+  const std::string key = CacheFiles::AlignedKey(name);
+  {
+    std::unique_lock<std::mutex> lock(impl.mutex);
+    for (;;) {
+      if (const auto it = impl.mapped.find(key); it != impl.mapped.end()) {
+        if (auto owner = it->second.second.lock()) {
+          ++impl.counters.memory_hits;
+          return Mapped{it->second.first, std::move(owner)};
+        }
+        impl.mapped.erase(it);
+      }
+      if (impl.being_made.insert(key).second) break;
+      impl.arrived.wait(lock);
+    }
+  }
+  const absl::Cleanup let_others_in = [&] {
+    std::lock_guard<std::mutex> lock(impl.mutex);
+    impl.being_made.erase(key);
+    impl.arrived.notify_all();
+  };
+  bool damaged = false, from_disk = true;
+  Mapped value;
+  absl::Status status;
+  if (!impl.files.Map(key, &value.bytes, &value.owner, &damaged)) {
+    from_disk = false;
+    absl::StatusOr<std::vector<char>> made = compute();
+    if (made.ok()) {
+      auto bytes = std::make_shared<const std::vector<char>>(*std::move(made));
+      impl.files.Write(key, *bytes);
+      bool ignored = false;
+      if (!impl.files.Map(key, &value.bytes, &value.owner, &ignored)) {
+        value = {.bytes = absl::MakeConstSpan(*bytes), .owner = bytes};
+      }
+    } else {
+      status = made.status();
+    }
+  }
+  std::lock_guard<std::mutex> lock(impl.mutex);
+  impl.counters.damaged += damaged;
+  ++(from_disk ? impl.counters.disk_hits : impl.counters.misses);
+  if (!status.ok()) return status;
+  impl.mapped[key] = {value.bytes, value.owner};
   return value;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 
 namespace saffron {
 
@@ -32,6 +33,18 @@ class StatisticsCache {
   // other by rename. A full or read-only disk only loses the caching. Errors of `compute` are
   // returned and not stored. Thread-safe.
   absl::StatusOr<Bytes> GetOrCompute(
+      const std::string& key, const std::function<absl::StatusOr<std::vector<char>>()>& compute);
+
+  // A value to be read in place. `owner` keeps `bytes`, which begin at a multiple of 8, alive.
+  struct Mapped {
+    absl::Span<const char> bytes;
+    std::shared_ptr<const void> owner;
+  };
+  // As GetOrCompute, for large values: the file is mapped, so that its pages are shared by everyone
+  // on the machine who maps it and are not counted against memory_bytes_max. Within a process a
+  // value that is still in use counts as a memory hit. Where no file can be kept, the value stands
+  // in the memory of its users. Keys are apart from those of GetOrCompute.
+  absl::StatusOr<Mapped> MapOrCompute(
       const std::string& key, const std::function<absl::StatusOr<std::vector<char>>()>& compute);
 
   struct Counters {
