@@ -181,10 +181,11 @@ NormWeights<T> TransformerNetwork<T>::FinalNorm(const T* params) const {
 }
 
 template <typename T>
-void TransformerNetwork<T>::LogitsOf(int64_t row, int64_t rows) {
+void TransformerNetwork<T>::LogitsOf(const Chunk& chunk, int64_t row, int64_t rows) {
   const T* const params = arena_.parameters().data();
   LinearForward(rows, {readout_in_.row(row), readout_in_.stride}, readout_,
                 layout_.readout_bias < 0 ? nullptr : params + layout_.readout_bias, z_);
+  if (offset_ != nullptr) offset_(chunk.first + row, rows, z_);
 }
 
 template <typename T>
@@ -214,14 +215,15 @@ void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t st
 }
 
 template <typename T>
-double TransformerNetwork<T>::ReadoutBackward(int64_t rows, const int32_t* targets, double scale) {
+double TransformerNetwork<T>::ReadoutBackward(const Chunk& chunk, const int32_t* targets,
+                                              double scale) {
   const int64_t h = shape_.width, v = shape_.vocab;
   T* const gradient = arena_.gradients().data();
   double loss = 0;
-  ForLogitBlocks(rows, [&](int64_t row, int64_t count) {
+  ForLogitBlocks(chunk.rows(), [&](int64_t row, int64_t count) {
     const Rows<T> in{readout_in_.row(row), readout_in_.stride};
     const Rows<T> din{dreadout_in_.row(row), dreadout_in_.stride};
-    LogitsOf(row, count);
+    LogitsOf(chunk, row, count);
     loss += CrossEntropyGradient(count, v, targets + row, options_.label_smoothing, scale, z_);
     LinearBackwardInput<false>(count, z_, readout_, din);
     T* const dbias = layout_.readout_bias < 0 ? nullptr : gradient + layout_.readout_bias;
@@ -253,7 +255,7 @@ double TransformerNetwork<T>::LossAndGradient(absl::Span<const int32_t> inputs,
   ForChunks(inputs.size(), length, step, /*train=*/true, [&](const Chunk& chunk) {
     const int32_t* const tokens = inputs.data() + chunk.first;
     Forward(chunk, tokens);
-    loss += ReadoutBackward(chunk.rows(), targets.data() + chunk.first, 1.0 / counted);
+    loss += ReadoutBackward(chunk, targets.data() + chunk.first, 1.0 / counted);
     Rows<T> dx = dreadout_in_;
     if (shape_.final_norm) {
       dx = dx_;
@@ -293,7 +295,7 @@ Evaluation TransformerNetwork<T>::Evaluate(absl::Span<const int32_t> inputs,
       const bool any = std::any_of(wanted + row, wanted + row + count,
                                    [](int32_t target) { return target != kIgnoredTarget; });
       if (!any) return;
-      LogitsOf(row, count);
+      LogitsOf(chunk, row, count);
       CrossEntropyEvaluate(count, shape_.vocab, wanted + row, z_, result);
     });
   });
@@ -309,7 +311,7 @@ void TransformerNetwork<T>::Logits(absl::Span<const int32_t> inputs, int64_t len
   ForChunks(inputs.size(), length, 0, /*train=*/false, [&](const Chunk& chunk) {
     Forward(chunk, inputs.data() + chunk.first);
     ForLogitBlocks(chunk.rows(), [&](int64_t row, int64_t count) {
-      LogitsOf(row, count);
+      LogitsOf(chunk, row, count);
       for (int64_t r = 0; r < count; ++r) {
         std::copy_n(z_.row(r), v, logits.data() + (chunk.first + row + r) * v);
       }

@@ -36,6 +36,10 @@ class TransformerNetwork {
     MoeTraining moe = {};        // of the layers that have experts
   };
 
+  // Adds what another model knows to logits: z[r] is those of row `first_row` + r of the inputs
+  // that were given. Must not depend on the parameters: no gradient goes through it.
+  using LogitOffset = std::function<void(int64_t first_row, int64_t rows, Rows<T> z)>;
+
   // All parameters zero. INVALID_ARGUMENT: CheckShape. RESOURCE_EXHAUSTED when there is no memory.
   static absl::StatusOr<std::unique_ptr<TransformerNetwork>> Create(const TransformerShape& shape,
                                                                     const Options& options);
@@ -60,6 +64,8 @@ class TransformerNetwork {
   using RoutingObserver = std::function<void(int layer, const MoeRoutingView& routing,
                                              absl::Span<const int32_t> tokens)>;
   void set_routing_observer(RoutingObserver observer) { routing_observer_ = std::move(observer); }
+  // Of every pass from now on; null: none.
+  void set_logit_offset(LogitOffset offset) { offset_ = std::move(offset); }
 
   ParameterArena<T>& arena() { return arena_; }
   const ParameterArena<T>& arena() const { return arena_; }
@@ -82,8 +88,8 @@ class TransformerNetwork {
   void ShowRouting(const Chunk& chunk, const int32_t* inputs);
   // Inputs of the chunk to readout_in_.
   void Forward(const Chunk& chunk, const int32_t* inputs);
-  void LogitsOf(int64_t row, int64_t rows);  // rows of readout_in_ to z_
-  double ReadoutBackward(int64_t rows, const int32_t* targets, double scale);
+  void LogitsOf(const Chunk& chunk, int64_t row, int64_t rows);  // rows of readout_in_ to z_
+  double ReadoutBackward(const Chunk& chunk, const int32_t* targets, double scale);
   // Calls f(chunk) for all chunks of a batch of `tokens`.
   template <typename F>
   void ForChunks(int64_t tokens, int64_t length, int64_t step, bool train, F f);
@@ -106,6 +112,7 @@ class TransformerNetwork {
   Rows<T> z_;  // [logit_rows_, vocab]
   NormState<T> final_state_;
   PackedWeight<T> readout_;
+  LogitOffset offset_;
 };
 
 }  // namespace saffron

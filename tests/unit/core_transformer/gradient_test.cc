@@ -3,6 +3,7 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "core/base/random.h"
 #include "core/transformer/transformer_network.h"
@@ -174,6 +175,42 @@ TEST_P(GradientTest, IsThatOfTheLoss) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, GradientTest, testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });
+
+// With logits of another model added, the gradient is that of the sum.
+TEST(TransformerOffset, EntersTheLossButHasNoGradientOfItsOwn) {
+  const CounterRandom random(9, RandomPurpose::kTest);
+  const TransformerShape shape = BaseShape();
+  auto made = Network::Create(shape, {});
+  ASSERT_TRUE(made.ok());
+  Network& network = **made;
+  uint64_t draw = 0;
+  for (double& p : network.arena().parameters()) p = 0.3 * random.Normal(draw++);
+  const std::vector<int32_t> inputs = {1, 5, 3, 2, 7, 7, 0, 4}, targets = {5, 3, 2, 7, 7, 0, 4, 9};
+  std::vector<int64_t> seen;
+  network.set_logit_offset([&](int64_t first, int64_t rows, Rows<double> z) {
+    for (int64_t r = 0; r < rows; ++r) {
+      seen.push_back(first + r);
+      for (int i = 0; i < shape.vocab; ++i) z.row(r)[i] += 0.1 * (first + r) * std::sin(i);
+    }
+  });
+  const double loss = network.LossAndGradient(inputs, targets, 4, 0);
+  EXPECT_EQ(seen, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_NEAR(network.Evaluate(inputs, targets, 4).nats / 8, loss, 1e-12);
+  const std::vector<double> gradient(network.arena().gradients().begin(),
+                                     network.arena().gradients().end());
+  for (size_t p = 0; p < gradient.size(); p += 13) {
+    double& value = network.arena().parameters()[p];
+    const double was = value;
+    value = was + 1e-5;
+    const double up = network.Evaluate(inputs, targets, 4).nats / 8;
+    value = was - 1e-5;
+    const double down = network.Evaluate(inputs, targets, 4).nats / 8;
+    value = was;
+    ASSERT_NEAR(gradient[p], (up - down) / 2e-5, 1e-7) << "parameter " << p;
+  }
+  network.set_logit_offset(nullptr);
+  EXPECT_NE(network.Evaluate(inputs, targets, 4).nats / 8, loss);
+}
 
 }  // namespace
 }  // namespace saffron
