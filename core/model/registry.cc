@@ -62,7 +62,7 @@ std::string ParamSpec::RelevanceText() const {
 
 RegistryTable::RegistryTable() {
   for (const auto& family : {DataParams(), ModelTypeParams(), SaffuParams(), ReferenceParams(),
-                             SolveParams(), TrainParams()}) {
+                             LogLinearParams(), SolveParams(), TrainParams()}) {
     params_.insert(params_.end(), family.begin(), family.end());
   }
   for (size_t i = 0; i < params_.size(); ++i) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/data/data_store.h"
+#include "core/model/lag_template.h"
 #include "core/model/registry.h"
 
 namespace saffron {
@@ -195,6 +196,40 @@ CostEstimate KneserNeyCost(const ResolvedVariant& v) {
   return cost;
 }
 
+// The transformer beside a log-linear model; evaluation sees every token twice.
+void AddNetwork(const ResolvedVariant& v, CostEstimate* cost) {
+  constexpr double kFlopsPerSecond = 6e10;
+  const double width = static_cast<double>(v.Int("model.network_width"));
+  const double body = 10 * width * width * static_cast<double>(v.Int("model.network_layers"));
+  const double readout = width * Vocabulary(v);
+  const double flops = 2 * (body + readout);
+  const double all = flops * (3 * StepTargets(v) + 2 * EvaluatedTokens(v));
+  cost->parameters += body + readout;
+  cost->target_flops += flops;
+  cost->flops += all;
+  cost->seconds += all / kFlopsPerSecond;
+}
+
+CostEstimate LogLinearCost(const ResolvedVariant& v) {
+  const double tokens = static_cast<double>(v.Int("data.tokens"));
+  const auto templates = ParseTemplates(v.String("model.templates"));
+  const double chain = static_cast<double>(v.Int("model.order") - 1);
+  const double others = templates.ok() ? static_cast<double>(templates->size()) : 0;
+  const bool has_history = v.String("model.history") != "none";
+  // Rows of frequent contexts name a good part of the vocabulary.
+  const double row = 0.1 * Vocabulary(v);
+  const double entries = Vocabulary(v) + chain * row + 3 * others * row + (has_history ? row : 0);
+  const double fitted = v.String("solve.gains") == "calibrated" ? 20 * std::min(1e4, tokens) : 0;
+  CostEstimate cost;
+  cost.parameters = Vocabulary(v) + (chain + 1.2 * others) * std::pow(tokens, 0.9);
+  cost.solve_flops = 20 * tokens * (chain + others) + 6 * fitted * entries;
+  cost.target_flops = 6 * entries;
+  cost.flops = cost.solve_flops + cost.target_flops * EvaluatedTokens(v);
+  cost.seconds =
+      0.1 + 2.5e-7 * tokens * (chain + others) + 3e-9 * entries * (2 * fitted + EvaluatedTokens(v));
+  return cost;
+}
+
 CostEstimate UnigramCost(const ResolvedVariant& v) {
   const double tokens = static_cast<double>(v.Int("data.tokens"));
   const double all = tokens + EvaluatedTokens(v);
@@ -214,11 +249,9 @@ CostEstimate NoopCost(const ResolvedVariant& v) {
 CostEstimate EstimateCost(const ResolvedVariant& variant) {
   static const auto* const by_type =
       new std::map<std::string, CostEstimate (*)(const ResolvedVariant&)>{
-          {"saffu", SaffuCost},
-          {"softmax_regression", SoftmaxCost},
-          {"kneser_ney", KneserNeyCost},
-          {"unigram", UnigramCost},
-          {"noop", NoopCost}};
+          {"saffu", SaffuCost},          {"softmax_regression", SoftmaxCost},
+          {"kneser_ney", KneserNeyCost}, {"log_linear", LogLinearCost},
+          {"unigram", UnigramCost},      {"noop", NoopCost}};
   return by_type->at(variant.String("model.type"))(variant);
 }
 

@@ -21,7 +21,7 @@ std::string CheckCorpusName(const ParamValue& value) {
 }  // namespace
 
 Condition TypeReadsText() {
-  return ModelTypeIs({"saffu", "softmax_regression", "kneser_ney", "unigram"});
+  return ModelTypeIs({"saffu", "softmax_regression", "kneser_ney", "log_linear", "unigram"});
 }
 // model.input counts as its default, onehot, for the types that do not have it.
 Condition InputIsText() { return {.key = "model.input", .any_of = {"onehot"}}; }

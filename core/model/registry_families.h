@@ -13,6 +13,7 @@ std::vector<ParamSpec> DataParams();       // data.*
 std::vector<ParamSpec> ModelTypeParams();  // model.type and the keys of more than one type
 std::vector<ParamSpec> SaffuParams();      // model.* of saffu
 std::vector<ParamSpec> ReferenceParams();  // model.* of softmax_regression, kneser_ney, noop
+std::vector<ParamSpec> LogLinearParams();  // model.* of log_linear
 std::vector<ParamSpec> SolveParams();      // solve.*
 std::vector<ParamSpec> TrainParams();      // train.*
 

@@ -1,6 +1,9 @@
 // The keys of metrics: what each is, and which a variant reports.
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/model/lag_template.h"
 #include "core/model/registry.h"
 
 namespace saffron {
@@ -37,6 +40,14 @@ std::vector<MetricSpec> MakeMetrics() {
          kDeterministic});
   }
   const std::vector<MetricSpec> others = {
+      {"test/lead", "nats",
+       "How much less a test token of log_linear costs than under Kneser-Ney with the same "
+       "n-grams, "
+       "mixed linearly with the same histories.",
+       kDeterministic},
+      {"test/lead_low", "nats", "Lower end of its 95 % interval, from blocks of 500 tokens.",
+       kDeterministic},
+      {"test/lead_high", "nats", "Upper end of it.", kDeterministic},
       {"train/loss", "nats", "Training loss averaged since the evaluation before.", kDeterministic},
       {"train/steps_done", "steps", "Optimisation steps done.", kDeterministic},
       {"train/best_step", "steps", "Step of the parameters that were kept.", kDeterministic},
@@ -60,7 +71,12 @@ std::vector<MetricSpec> MakeMetrics() {
       {"solve/gamma", "", "Scale of the solved attention; 0: the hold-out preferred none.",
        kDeterministic},
       {"solve/gain/*", "",
-       "Weight of one key's evidence in the top layer, by stream and lag (x1, c1, r, o1).",
+       "Weight of one key's evidence in the top layer, by stream and lag (x1, c1, r, o1); of "
+       "log_linear, by lags or history (1.2, 1.2_seen, recent), the mean over its classes.",
+       kDeterministic},
+      {"solve/holdout_nats", "nats", "Mean loss of a held-out target under the gains fitted to it.",
+       kDeterministic},
+      {"solve/mixture_weight", "", "Share of the evidence in its mixture with a network.",
        kDeterministic},
       {"time/data_s", "s", "Reading the corpus.", kVaries},
       {"time/solve_s", "s", "The explicit solution, or counting.", kVaries},
@@ -121,6 +137,34 @@ void AddSoftmaxSolve(const ResolvedVariant& variant, MetricList& list) {
     list.AddGain(absl::StrCat("x", lag));
 }
 
+void AddLogLinearSolve(const ResolvedVariant& variant, MetricList& list) {
+  if (variant.Int("model.order") > 1) list.Add({"test/lead", "test/lead_low", "test/lead_high"});
+  const bool has_gains = variant.Int("model.order") > 1 || variant.Bool("model.unigram_gain") ||
+                         variant.String("model.templates") != "none" ||
+                         variant.String("model.history") != "none";
+  if (has_gains && variant.String("solve.gains") == "calibrated") {
+    list.Add({"solve/holdout_nats"});
+  }
+  const auto templates = ParseTemplates(variant.String("model.templates"));
+  CHECK(templates.ok()) << templates.status();
+  std::vector<LagTemplate> keys = *templates;
+  for (int64_t n = 1; n < variant.Int("model.order"); ++n) {
+    keys.push_back(LagTemplate::Chain(static_cast<int>(n)));
+  }
+  for (const LagTemplate& lags : keys) {
+    list.AddGain(lags.Name());
+    if (variant.Bool("model.seen_gains")) list.AddGain(lags.Name() + "_seen");
+  }
+  const std::string& history = variant.String("model.history");
+  for (const char* kind : {"all", "recent", "followers"}) {
+    if (absl::StrContains(history, kind)) list.AddGain(kind);
+  }
+  if (variant.Bool("model.unigram_gain")) list.AddGain("unigram");
+  if (variant.Has("model.join") && variant.String("model.join") == "mixture") {
+    list.Add({"solve/mixture_weight"});
+  }
+}
+
 }  // namespace
 
 const std::vector<MetricSpec>& AllMetrics() {
@@ -149,17 +193,8 @@ std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant) {
             "time/solve_s", "time/train_s", "time/evaluate_s", "memory/peak_bytes",
             "cache/memory_hits", "cache/disk_hits", "cache/misses"});
   if (variant.Has("data.tokens")) list.Add({"valid/bits_per_byte", "test/bits_per_byte"});
-  if (!variant.Has("train.init")) return list.Take();
-  const bool is_explicit = variant.String("train.init") == "explicit";
-  const bool is_tuned = variant.Int("train.steps") > 0;
-  // The sparse solution over one-hot tokens ranks no guesses.
-  const bool is_polished = variant.Int("train.polish") > 0;
-  const bool stays_sparse = variant.Has("model.input") && variant.Has("model.context") &&
-                            is_explicit && !is_tuned && !is_polished;
-  if (!stays_sparse) list.AddSplits("accuracy");
-  if (is_explicit) {
-    (type == "saffu" ? AddSaffuSolve : AddSoftmaxSolve)(variant, list);
-  }
+  if (type == "log_linear") AddLogLinearSolve(variant, list);
+  const bool is_tuned = variant.Has("train.steps") && variant.Int("train.steps") > 0;
   if (is_tuned) {
     list.Add({"train/loss", "train/steps_done", "train/best_step", "time/tokens_per_s"});
     if (variant.Double("train.ema") > 0) {
@@ -168,6 +203,16 @@ std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant) {
         list.AddRaw(split, "perplexity");
       }
     }
+  }
+  if (!variant.Has("train.init")) return list.Take();
+  const bool is_explicit = variant.String("train.init") == "explicit";
+  // The sparse solution over one-hot tokens ranks no guesses.
+  const bool is_polished = variant.Int("train.polish") > 0;
+  const bool stays_sparse = variant.Has("model.input") && variant.Has("model.context") &&
+                            is_explicit && !is_tuned && !is_polished;
+  if (!stays_sparse) list.AddSplits("accuracy");
+  if (is_explicit) {
+    (type == "saffu" ? AddSaffuSolve : AddSoftmaxSolve)(variant, list);
   }
   if (is_polished) {
     list.Add({"polish/loss", "polish/iterations", "polish/best_iteration", "time/polish_s"});

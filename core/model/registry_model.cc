@@ -17,9 +17,10 @@ std::vector<ParamSpec> ModelTypeParams() {
        .doc =
            "The model: self-attentive feed-forward units; softmax regression on one-hot contexts "
            "or "
-           "pixels; an interpolated Kneser-Ney n-gram model; token frequencies; or nothing at all, "
-           "to measure the orchestration.",
-       .choices = {"saffu", "softmax_regression", "kneser_ney", "unigram", "noop"}},
+           "pixels; an interpolated Kneser-Ney n-gram model; a log-linear model of n-grams, skips "
+           "and "
+           "document history; token frequencies; or nothing at all, to measure the orchestration.",
+       .choices = {"saffu", "softmax_regression", "kneser_ney", "log_linear", "unigram", "noop"}},
       {.key = "model.context",
        .type = ParamType::kInt,
        .default_value = int64_t{4},

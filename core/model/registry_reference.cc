@@ -18,10 +18,15 @@ std::vector<ParamSpec> ReferenceParams() {
        .type = ParamType::kInt,
        .default_value = int64_t{3},
        .unit = "tokens",
-       .doc = "Length of the longest n-gram.",
-       .min = 2,
+       .doc = "Length of the longest n-gram. 1, log_linear alone: no chain of n-grams.",
+       .min = 1,
        .max = 5,
-       .relevant_when = {ModelTypeIs({"kneser_ney"})}},
+       .consistent =
+           [](const ParamView& p) {
+             const bool fits = p.String("model.type") != "kneser_ney" || p.Int("model.order") > 1;
+             return fits ? "" : "want at least 2 when model.type is kneser_ney";
+           },
+       .relevant_when = {ModelTypeIs({"kneser_ney", "log_linear"})}},
       {.key = "model.discounts",
        .type = ParamType::kString,
        .default_value = "single",
@@ -29,7 +34,7 @@ std::vector<ParamSpec> ReferenceParams() {
            "Kneser-Ney discounts: one for each order, or three (modified: for counts 1, 2, 3 and "
            "more).",
        .choices = {"single", "modified"},
-       .relevant_when = {ModelTypeIs({"kneser_ney"})}},
+       .relevant_when = {ModelTypeIs({"kneser_ney", "log_linear"})}},
       {.key = "model.sleep_ms",
        .type = ParamType::kInt,
        .default_value = int64_t{0},

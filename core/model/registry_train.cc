@@ -59,7 +59,7 @@ std::vector<ParamSpec> TrainParams() {
        .doc = "Optimisation steps after the start. 0: none, the start is evaluated.",
        .min = 0,
        .max = 1e8,
-       .relevant_when = {IsTrainable()}},
+       .relevant_when = {ModelTypeIs({"saffu", "softmax_regression", "log_linear"})}},
       {.key = "train.batch",
        .type = ParamType::kInt,
        .default_value = int64_t{1024},

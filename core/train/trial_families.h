@@ -12,6 +12,7 @@ std::unique_ptr<TrialModel> MakeSaffuTrial();
 std::unique_ptr<TrialModel> MakeOneHotTrial();  // softmax_regression, model.input onehot
 std::unique_ptr<TrialModel> MakePixelTrial();   // softmax_regression, model.input pixels
 std::unique_ptr<TrialModel> MakeKneserNeyTrial();
+std::unique_ptr<TrialModel> MakeLogLinearTrial();
 std::unique_ptr<TrialModel> MakeUnigramTrial();
 
 // Trains nothing and reads no data: sleeps for model.sleep_ms (watching the stop flag) and ends as

@@ -1,0 +1,139 @@
+#include "core/log_linear/gain_objective.h"
+
+#include <cmath>
+
+#include "core/math/exp.h"
+
+namespace saffron {
+namespace {
+
+constexpr int kKeptMax = 1024;
+
+std::vector<double> ToVector(const Vector<double>& v) { return {v.data(), v.data() + v.size()}; }
+
+}  // namespace
+
+GainObjective::GainObjective(const LogLinearShape& shape, const LogLinearTables<float>& tables,
+                             absl::Span<const int32_t> stream, std::vector<int32_t> targets,
+                             Counted counted)
+    : shape_(shape),
+      tables_(tables),
+      stream_(stream),
+      targets_(std::move(targets)),
+      evidence_(shape, tables, stream, counted),
+      z_(tables.vocab()),
+      place_(tables.vocab(), -1) {
+  // A position has a row for each template, for each class of type of two histories, for the
+  // followers, and the unigram column.
+  const auto rows = static_cast<int64_t>(2 * shape.nodes.size() + 2 * kTypeClasses + 2);
+  features_.resize(rows, kKeptMax);
+}
+
+GainLoss GainObjective::At(const Vector<double>& gains, int64_t curvature_every) {
+  const std::vector<double> g = ToVector(gains);
+  const std::vector<float> base = BaseLogits(shape_, tables_, g);
+  GainLoss loss = {.nats = 0, .gradient = Vector<double>::Zero(shape_.gains), .hessian = {}};
+  if (curvature_every > 0) loss.hessian.setZero(shape_.gains, shape_.gains);
+  uses_.assign(shape_.gains, 0);
+  for (size_t n = 0; n < targets_.size(); ++n) {
+    const int32_t t = targets_[n];
+    const auto rows = evidence_.RowsOf(t);
+    std::copy(base.begin(), base.end(), z_.begin());
+    AddRows(rows, g, z_.data());
+    const int32_t next = stream_[t];
+    const double logit = z_[next];
+    loss.nats += SoftmaxInPlace(z_.data(), static_cast<int64_t>(z_.size())) - logit;
+    AddTarget(rows, next, &loss);
+    if (curvature_every > 0 && n % curvature_every == 0) AddCurvature(rows, &loss);
+  }
+  if (curvature_every > 0) loss.hessian *= static_cast<double>(curvature_every);
+  return loss;
+}
+
+void GainObjective::AddTarget(absl::Span<const EvidenceRow<float>> rows, int32_t next,
+                              GainLoss* loss) {
+  const float* const p = z_.data();
+  // In place of p: p - y.
+  z_[next] -= 1;
+  for (const EvidenceRow<float>& row : rows) {
+    const uint16_t* const type = row.type.data();
+    const float* const value = row.value;
+    const size_t n = row.type.size();
+    double slope = 0, mass = 0;
+    // In short stretches of float, two sums at a time: rows have thousands of entries.
+    for (size_t begin = 0; begin < n; begin += 256) {
+      const size_t end = std::min(n, begin + 256);
+      float e0 = 0, e1 = 0, m0 = 0, m1 = 0;
+      size_t j = begin;
+      for (; j + 1 < end; j += 2) {
+        const float q0 = p[type[j]], q1 = p[type[j + 1]];
+        e0 += q0 * value[j];
+        e1 += q1 * value[j + 1];
+        m0 += q0;
+        m1 += q1;
+      }
+      if (j < end) {
+        e0 += p[type[j]] * value[j];
+        m0 += p[type[j]];
+      }
+      slope += e0 + e1;
+      mass += m0 + m1;
+    }
+    loss->gradient[row.lambda] += slope;
+    ++uses_[row.lambda];
+    if (row.mu >= 0) loss->gradient[row.mu] += mass;
+  }
+  if (shape_.unigram_gain >= 0) {
+    loss->gradient[shape_.unigram_gain] +=
+        Eigen::Map<const Vector<float>>(p, tables_.vocab())
+            .dot(Eigen::Map<const Vector<float>>(tables_.unigram.data(), tables_.vocab()));
+  }
+  z_[next] += 1;
+}
+
+void GainObjective::AddCurvature(absl::Span<const EvidenceRow<float>> rows, GainLoss* loss) {
+  kept_.clear();
+  for (size_t i = 0; i < z_.size(); ++i) {
+    if (z_[i] < kHessianFloor || kept_.size() == kKeptMax) continue;
+    place_[i] = static_cast<int16_t>(kept_.size());
+    kept_.push_back(static_cast<uint16_t>(i));
+  }
+  const int64_t kept = static_cast<int64_t>(kept_.size());
+  feature_.clear();
+  const auto new_row = [&](int gain) {
+    feature_.push_back(gain);
+    float* const row = features_.data() + (feature_.size() - 1) * kKeptMax;
+    std::fill(row, row + kept, 0.0f);
+    return row;
+  };
+  // Rows weighted by the root of p, so that products of rows are expectations.
+  Vector<float> root(kept);
+  for (int64_t s = 0; s < kept; ++s) root[s] = std::sqrt(z_[kept_[s]]);
+  for (const EvidenceRow<float>& row : rows) {
+    float* const value = new_row(row.lambda);
+    float* const seen = row.mu >= 0 ? new_row(row.mu) : nullptr;
+    for (size_t j = 0; j < row.type.size(); ++j) {
+      const int16_t s = place_[row.type[j]];
+      if (s < 0) continue;
+      value[s] = row.value[j] * root[s];
+      if (seen != nullptr) seen[s] = root[s];
+    }
+  }
+  if (shape_.unigram_gain >= 0) {
+    float* const value = new_row(shape_.unigram_gain);
+    for (int64_t s = 0; s < kept; ++s) value[s] = tables_.unigram[kept_[s]] * root[s];
+  }
+  for (uint16_t i : kept_) place_[i] = -1;
+
+  const auto f = features_.topLeftCorner(feature_.size(), kept);
+  const Vector<float> mean = f * root;
+  Matrix<float> moment = f * f.transpose();
+  moment.noalias() -= mean * (mean.transpose() / root.squaredNorm());
+  for (size_t a = 0; a < feature_.size(); ++a) {
+    for (size_t b = 0; b < feature_.size(); ++b) {
+      loss->hessian(feature_[a], feature_[b]) += moment(a, b);
+    }
+  }
+}
+
+}  // namespace saffron

@@ -1,0 +1,58 @@
+#pragma once
+// The convex loss that gains are fitted by, on held-out targets: value, gradient, curvature.
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "core/log_linear/log_linear_shape.h"
+#include "core/log_linear/position_evidence.h"
+#include "core/math/matrix.h"
+
+namespace saffron {
+
+struct GainLoss {
+  double nats = 0;          // sum over the targets
+  Vector<double> gradient;  // [gains]
+  // About its second derivatives, [gains, gains]: from every so many targets, and without types of
+  // probability below kHessianFloor. Positive semidefinite, as the truth is.
+  Matrix<double> hessian;
+};
+
+class GainObjective {
+ public:
+  static constexpr float kHessianFloor = 3e-4f;
+
+  // All must outlive this. `targets` of `stream` ascend.
+  GainObjective(const LogLinearShape& shape, const LogLinearTables<float>& tables,
+                absl::Span<const int32_t> stream, std::vector<int32_t> targets,
+                Counted counted = Counted::kAsIs);
+
+  void SetTargets(std::vector<int32_t> targets) { targets_ = std::move(targets); }
+
+  // Sums over the targets in their order; they add up over shards of the targets. Curvature is that
+  // of every `curvature_every`-th target; 0: none, and the matrix stays empty.
+  GainLoss At(const Vector<double>& gains, int64_t curvature_every);
+
+  int64_t targets() const { return static_cast<int64_t>(targets_.size()); }
+  // How many rows each gain weighed at the last point. [gains]
+  const std::vector<int64_t>& uses() const { return uses_; }
+
+ private:
+  void AddTarget(absl::Span<const EvidenceRow<float>> rows, int32_t next, GainLoss* loss);
+  void AddCurvature(absl::Span<const EvidenceRow<float>> rows, GainLoss* loss);
+
+  const LogLinearShape& shape_;
+  const LogLinearTables<float>& tables_;
+  const absl::Span<const int32_t> stream_;
+  std::vector<int32_t> targets_;
+  PositionEvidence<float> evidence_;
+  std::vector<int64_t> uses_;
+  std::vector<float> z_;        // [V] logits, then probabilities
+  std::vector<int16_t> place_;  // [V] column in features_, -1: too improbable
+  std::vector<uint16_t> kept_;  // types with a column
+  Matrix<float> features_;      // [features of a position, kept types]
+  std::vector<int> feature_;    // gain that a row of features_ is about
+};
+
+}  // namespace saffron

@@ -1,0 +1,110 @@
+#include "core/log_linear/log_linear_model.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/log_linear/bounded_newton.h"
+#include "core/log_linear/gain_objective.h"
+#include "core/math/exp.h"
+#include "core/solve/holdout.h"
+
+namespace saffron {
+namespace {
+
+// Most iterations are spent on few targets.
+constexpr int64_t kFewTargets = 2500;
+// Curvature is a guide, not a result, so that fewer do.
+constexpr int64_t kCurvatureTargets = 2500;
+// A step worth less than this many nats of a target is not taken.
+constexpr double kTolerance = 3e-5;
+
+std::vector<int32_t> Thinned(const std::vector<int32_t>& targets, int64_t most) {
+  const size_t stride = std::max<size_t>(1, targets.size() / most);
+  std::vector<int32_t> thinned;
+  for (size_t i = 0; i < targets.size(); i += stride) thinned.push_back(targets[i]);
+  return thinned;
+}
+
+BoundedMinimum FitTo(GainObjective& objective, const LogLinearSpec& spec, double tolerance,
+                     double share, Vector<double> prior, Vector<double> start) {
+  BoundedProblem problem;
+  const int64_t every = std::max<int64_t>(1, objective.targets() / kCurvatureTargets);
+  problem.at = [&objective, every](const Vector<double>& gains, bool with_hessian) {
+    return objective.At(gains, with_hessian ? every : 0);
+  };
+  problem.min = spec.gain_min;
+  problem.max = spec.gain_max;
+  problem.prior = std::move(prior);
+  problem.prior_weight = spec.gain_prior * share;
+  problem.tolerance = tolerance * static_cast<double>(objective.targets());
+  return Minimize(problem, std::move(start));
+}
+
+}  // namespace
+
+absl::StatusOr<LogLinearModel> LogLinearModel::Solve(const LogLinearSpec& spec,
+                                                     const TextDataset& data,
+                                                     StatisticsCache& cache) {
+  const int64_t tokens = static_cast<int64_t>(data.train.size());
+  if (tokens < kSolveTokensMin) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("training stream: want at least ", kSolveTokensMin, " tokens, got ", tokens));
+  }
+  LogLinearModel model{LogLinearShape(spec)};
+  const LogLinearShape& shape = model.shape_;
+  model.gains_ = shape.prior;
+  TargetSet targets = {.first = 0, .last = tokens, .rule = HoldoutRule::For(tokens)};
+  if (spec.calibrated && shape.gains > 0) {
+    ASSIGN_OR_RETURN(model.tables_,
+                     LogLinearTables<float>::Load(shape, data, targets, spec.discounts, cache));
+    const std::vector<int32_t> held = targets.rule.Targets(tokens, kHoldoutTargets);
+    const Vector<double> prior = Eigen::Map<const Vector<double>>(shape.prior.data(), shape.gains);
+    GainObjective few(shape, model.tables_, data.train, Thinned(held, kFewTargets));
+    GainObjective all(shape, model.tables_, data.train, held);
+    const double share = static_cast<double>(few.targets()) / static_cast<double>(all.targets());
+    BoundedMinimum fitted = FitTo(few, spec, 10 * kTolerance, share, prior, prior);
+    fitted = FitTo(all, spec, kTolerance, 1, prior, fitted.x);
+    model.gains_.assign(fitted.x.data(), fitted.x.data() + fitted.x.size());
+    model.fit_ = {.targets = all.targets(),
+                  .nats = fitted.nats / static_cast<double>(all.targets()),
+                  .evaluations = fitted.evaluations,
+                  .uses = all.uses()};
+  }
+  if (spec.refolded) {
+    targets.held = true;
+    model.tables_ = {};
+  }
+  if (model.tables_.tables.empty() || spec.refolded) {
+    ASSIGN_OR_RETURN(model.tables_,
+                     LogLinearTables<float>::Load(shape, data, targets, spec.discounts, cache));
+  }
+  return model;
+}
+
+std::map<std::string, double> LogLinearModel::MeanGains() const {
+  std::map<std::string, double> sum, weight;
+  for (int g = 0; g < shape_.gains; ++g) {
+    const double uses = fit_.uses.empty() ? 1 : static_cast<double>(fit_.uses[g]);
+    sum[shape_.names[g]] += uses * gains_[g];
+    weight[shape_.names[g]] += uses;
+  }
+  for (auto& [name, value] : sum) value = weight[name] > 0 ? value / weight[name] : 0;
+  return sum;
+}
+
+std::vector<double> LogLinearModel::Nats(absl::Span<const int32_t> stream,
+                                         absl::Span<const int64_t> targets,
+                                         Counted counted) const {
+  const std::vector<float> base = BaseLogits(shape_, tables_, gains_);
+  PositionEvidence<float> evidence(shape_, tables_, stream, counted);
+  std::vector<float> z(base.size());
+  std::vector<double> nats;
+  nats.reserve(targets.size());
+  for (const int64_t t : targets) {
+    std::copy(base.begin(), base.end(), z.begin());
+    AddRows(evidence.RowsOf(t), gains_, z.data());
+    nats.push_back(LogSumExp(z.data(), static_cast<int64_t>(z.size())) - z[stream[t]]);
+  }
+  return nats;
+}
+
+}  // namespace saffron

@@ -1,0 +1,121 @@
+// model.* of log-linear n-gram models; the equation stands in core/log_linear/log_linear_shape.h.
+
+#include "core/model/lag_template.h"
+#include "core/model/registry_families.h"
+
+namespace saffron {
+
+std::vector<ParamSpec> LogLinearParams() {
+  const Condition log_linear = ModelTypeIs({"log_linear"});
+  const Condition has_network = {.key = "model.network", .any_of = {"transformer"}};
+  const Condition reads_history = ModelTypeIs({"kneser_ney", "log_linear"});
+  return {
+      {.key = "model.templates",
+       .type = ParamType::kString,
+       .default_value = "none",
+       .doc = "Contexts beside the chain of n-grams, as lists of lags: 2.4 is the tokens two and "
+              "four before the target. skip stands for 2+3+4, pair for 1.3+2.3.",
+       .validate =
+           [](const ParamValue& value) {
+             const auto templates = ParseTemplates(std::get<std::string>(value));
+             if (templates.ok()) return std::string();
+             const std::string message(templates.status().message());
+             return message.substr(0, message.rfind(", got "));
+           },
+       .relevant_when = {log_linear}},
+      {.key = "model.history",
+       .type = ParamType::kString,
+       .default_value = "none",
+       .doc = "What of the document before the target is read: all its words, its last "
+              "model.window ones, those that followed the last word. kneser_ney mixes them "
+              "linearly, log_linear weighs them like other evidence.",
+       .choices = {"none", "all", "recent", "followers", "all+recent", "all+followers",
+                   "recent+followers", "all+recent+followers"},
+       .relevant_when = {reads_history}},
+      {.key = "model.window",
+       .type = ParamType::kInt,
+       .default_value = int64_t{200},
+       .unit = "tokens",
+       .doc = "How many tokens of a document are its recent ones.",
+       .min = 1,
+       .max = 1e6,
+       .relevant_when = {reads_history,
+                         {.key = "model.history",
+                          .any_of = {"recent", "all+recent", "recent+followers",
+                                     "all+recent+followers"}}}},
+      {.key = "model.unigram_gain",
+       .type = ParamType::kBool,
+       .default_value = false,
+       .doc = "A column of plain token frequencies over those of the chain, with a gain.",
+       .relevant_when = {log_linear}},
+      {.key = "model.seen_gains",
+       .type = ParamType::kBool,
+       .default_value = false,
+       .doc = "A second gain for each template, of whether a token was seen in a context at all.",
+       .relevant_when = {log_linear}},
+      {.key = "model.gain_classes",
+       .type = ParamType::kString,
+       .default_value = "count",
+       .doc = "Gains of a template: nine by how often a context was seen (count), or one.",
+       .choices = {"count", "one"},
+       .relevant_when = {log_linear}},
+      {.key = "model.network",
+       .type = ParamType::kString,
+       .default_value = "none",
+       .doc =
+           "A network beside the evidence, trained with every target left out of the counts that "
+           "it is trained on. Without one, steps train the gains.",
+       .choices = {"none", "transformer"},
+       .consistent =
+           [](const ParamView& p) {
+             const bool fits = p.String("model.network") == "none" || p.Int("train.steps") > 0;
+             return fits ? "" : "want none, or train.steps of at least 1 to train it";
+           },
+       .relevant_when = {log_linear}},
+      {.key = "model.join",
+       .type = ParamType::kString,
+       .default_value = "product",
+       .doc = "Logits of evidence and network added up, the network trained on the rest (product), "
+              "or their probabilities mixed, each trained alone (mixture).",
+       .choices = {"product", "mixture"},
+       .relevant_when = {log_linear, has_network}},
+      {.key = "model.network_width",
+       .type = ParamType::kInt,
+       .default_value = int64_t{128},
+       .unit = "dimensions",
+       .doc = "Width of the network: a multiple of 32, the width of a head.",
+       .min = 32,
+       .max = 2048,
+       .validate =
+           [](const ParamValue& value) {
+             return std::get<int64_t>(value) % 32 == 0 ? "" : "want a multiple of 32";
+           },
+       .relevant_when = {log_linear, has_network}},
+      {.key = "model.network_layers",
+       .type = ParamType::kInt,
+       .default_value = int64_t{2},
+       .unit = "layers",
+       .doc = "Layers of the network.",
+       .min = 1,
+       .max = 24,
+       .relevant_when = {log_linear, has_network}},
+      {.key = "model.network_context",
+       .type = ParamType::kInt,
+       .default_value = int64_t{64},
+       .unit = "tokens",
+       .doc = "How far the network looks back; sequences of so many targets make up a batch.",
+       .min = 2,
+       .max = 1024,
+       .relevant_when = {log_linear, has_network}},
+      {.key = "model.network_dropout",
+       .type = ParamType::kDouble,
+       .default_value = 0.1,
+       .doc = "Share of the network's activations that training leaves out.",
+       .min = 0,
+       .max = 1,
+       .max_exclusive = true,
+       .relevant_when = {log_linear, has_network}},
+  };
+}
+
+}  // namespace saffron

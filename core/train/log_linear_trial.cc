@@ -1,0 +1,226 @@
+// model.type log_linear: n-grams, skips and document history in one softmax, solved in closed form;
+// after that gains can be trained, or a network beside it.
+
+#include <algorithm>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/log_linear/gain_objective.h"
+#include "core/log_linear/history_mixture.h"
+#include "core/log_linear/log_linear_model.h"
+#include "core/train/block_bootstrap.h"
+#include "core/train/evidence_network.h"
+#include "core/train/solve_choices.h"
+#include "core/train/text_task.h"
+#include "core/train/trial_families.h"
+
+namespace saffron {
+namespace {
+
+// Learning curves of networks are drawn on runs of targets, which share their contexts.
+constexpr size_t kRun = 32, kCurveEvery = 6;
+
+// Every `every`-th run.
+std::vector<int64_t> Runs(const std::vector<int64_t>& targets, size_t every) {
+  std::vector<int64_t> some;
+  for (size_t n = 0; n < targets.size(); ++n) {
+    if (n / kRun % every == 0) some.push_back(targets[n]);
+  }
+  return some;
+}
+
+absl::StatusOr<LogLinearSpec> SpecOf(const ResolvedVariant& variant) {
+  LogLinearSpec spec;
+  spec.order = static_cast<int>(variant.Int("model.order"));
+  spec.discounts = DiscountsOf(variant);
+  ASSIGN_OR_RETURN(spec.templates, ParseTemplates(variant.String("model.templates")));
+  spec.histories = HistoriesOf(variant);
+  if (variant.Has("model.window")) spec.window = static_cast<int>(variant.Int("model.window"));
+  spec.unigram = variant.Bool("model.unigram_gain");
+  spec.seen_gains = variant.Bool("model.seen_gains");
+  spec.gains_by_count = variant.String("model.gain_classes") == "count";
+  spec.calibrated = variant.String("solve.gains") == "calibrated";
+  if (spec.calibrated) {
+    spec.gain_min = variant.Double("solve.gain_min");
+    spec.gain_prior = variant.Double("solve.gain_prior");
+    spec.refolded = variant.Bool("solve.refold");
+  }
+  return spec;
+}
+
+// Gains as an optimiser's parameters: the loss of counted targets, each left out of the counts.
+class TrainedGains {
+ public:
+  static absl::StatusOr<TrainedGains> Create(const LogLinearModel& model,
+                                             absl::Span<const int32_t> train, int moments) {
+    TrainedGains made;
+    const int64_t size = model.shape().gains;
+    ASSIGN_OR_RETURN(made.arena_, ParameterArena<float>::Create(
+                                      {.parameters = size, .gradients = size, .moments = moments}));
+    for (int64_t g = 0; g < size; ++g) {
+      made.arena_.parameters()[g] = static_cast<float>(model.gains()[g]);
+    }
+    made.arena_.tensors().push_back({.name = "gains", .begin = 0, .rows = 1, .cols = size});
+    made.arena_.segments().push_back(
+        {.begin = 0, .size = size, .gradient = made.arena_.gradients().data()});
+    made.objective_ = std::make_unique<GainObjective>(model.shape(), model.tables(), train,
+                                                      std::vector<int32_t>{}, Counted::kLeftOut);
+    return made;
+  }
+
+  double LossAndGradient(absl::Span<const int64_t> examples) {
+    std::vector<int32_t> targets(examples.begin(), examples.end());
+    std::sort(targets.begin(), targets.end());
+    const double size = static_cast<double>(targets.size());
+    objective_->SetTargets(std::move(targets));
+    const std::vector<double> gains = Gains();
+    const GainLoss loss =
+        objective_->At(Eigen::Map<const Vector<double>>(gains.data(), gains.size()), 0);
+    for (size_t g = 0; g < gains.size(); ++g) {
+      arena_.gradients()[g] = static_cast<float>(loss.gradient[g] / size);
+    }
+    return loss.nats / size;
+  }
+  std::vector<double> Gains() { return {arena_.parameters().begin(), arena_.parameters().end()}; }
+  ParameterArena<float>& arena() { return arena_; }
+
+ private:
+  ParameterArena<float> arena_;
+  std::unique_ptr<GainObjective> objective_;
+};
+
+class LogLinearTrial : public TrialModel, public Trainable {
+ public:
+  absl::Status Load(const TrialInputs& inputs) override {
+    ASSIGN_OR_RETURN(task_, TextTask::Load(inputs));
+    return absl::OkStatus();
+  }
+
+  absl::Status Start(const TrialInputs& inputs, int moments) override {
+    const ResolvedVariant& variant = inputs.variant;
+    ASSIGN_OR_RETURN(spec_, SpecOf(variant));
+    statistics_ = inputs.env.statistics;
+    ASSIGN_OR_RETURN(LogLinearModel solved,
+                     LogLinearModel::Solve(spec_, task_->data(), *statistics_));
+    model_ = std::make_unique<LogLinearModel>(std::move(solved));
+    if (variant.Int("train.steps") == 0) return absl::OkStatus();
+    if (variant.String("model.network") == "none") {
+      ASSIGN_OR_RETURN(gains_, TrainedGains::Create(*model_, task_->data().train, moments));
+      return absl::OkStatus();
+    }
+    EvidenceNetwork::Options options;
+    options.join = variant.String("model.join") == "product" ? Join::kProduct : Join::kMixture;
+    options.width = static_cast<int>(variant.Int("model.network_width"));
+    options.layers = static_cast<int>(variant.Int("model.network_layers"));
+    options.context = static_cast<int>(variant.Int("model.network_context"));
+    options.dropout = variant.Double("model.network_dropout");
+    options.seed = inputs.seed;
+    options.moments = moments;
+    is_mixture_ = options.join == Join::kMixture;
+    ASSIGN_OR_RETURN(network_, EvidenceNetwork::Create(*model_, task_->data().train, options));
+    return absl::OkStatus();
+  }
+
+  Trainable* trainable() override { return this; }
+
+  absl::StatusOr<Score> Evaluate(Split split) override {
+    // Chosen on the validation split, for the parameters that were kept.
+    if (is_mixture_ && split == Split::kTrain) FitMixture();
+    const auto targets = split == Split::kTrain ? TrainTargets() : task_->Targets(split);
+    const std::vector<double> nats = NatsOn(split, targets);
+    if (split == Split::kTest && spec_.order > 1) RETURN_IF_ERROR(CompareWithControl(nats));
+    return task_->ScoreOf(split, Sum(nats), /*has_accuracy=*/false);
+  }
+
+  void Describe(std::map<std::string, double>* metrics) const override {
+    (*metrics)["model/parameters"] = static_cast<double>(
+        model_->parameters() + (network_ != nullptr ? network_->parameters() : 0));
+    (*metrics)["model/parameters_trained"] =
+        static_cast<double>(network_ != nullptr ? network_->parameters() : model_->shape().gains);
+    for (const auto& [key, gain] : model_->MeanGains()) {
+      (*metrics)[absl::StrCat("solve/gain/", key)] = gain;
+    }
+    if (model_->fit().targets > 0) (*metrics)["solve/holdout_nats"] = model_->fit().nats;
+    if (lead_.has_value()) {
+      (*metrics)["test/lead"] = lead_->mean;
+      (*metrics)["test/lead_low"] = lead_->low;
+      (*metrics)["test/lead_high"] = lead_->high;
+    }
+    if (is_mixture_) (*metrics)["solve/mixture_weight"] = network_->mixture_weight();
+  }
+
+  int64_t examples() const override { return static_cast<int64_t>(task_->data().train.size()); }
+  double LossAndGradient(absl::Span<const int64_t> examples) override {
+    return network_ != nullptr ? network_->LossAndGradient(examples)
+                               : gains_->LossAndGradient(examples);
+  }
+  ParameterArena<float>& arena() override {
+    return network_ != nullptr ? network_->arena() : gains_->arena();
+  }
+  Evaluation EvaluateCurve() override {
+    if (is_mixture_) FitMixture();
+    return Sum(NatsOn(Split::kValid, CurveTargets()));
+  }
+  double PriorNats() const override { return task_->PriorNats(); }
+
+ private:
+  std::vector<int64_t> CurveTargets() const {
+    return network_ != nullptr ? Runs(task_->Targets(Split::kValid), kCurveEvery)
+                               : task_->CurveTargets();
+  }
+  // As many as the task's own.
+  std::vector<int64_t> TrainTargets() const {
+    if (network_ == nullptr) return task_->Targets(Split::kTrain);
+    // A network needs a token to look back at.
+    std::vector<int64_t> all(task_->data().train.size() - 1);
+    std::iota(all.begin(), all.end(), 1);
+    return Runs(all, std::max<size_t>(1, all.size() / task_->Targets(Split::kTrain).size()));
+  }
+  void FitMixture() { network_->FitMixture(task_->Stream(Split::kValid), CurveTargets()); }
+
+  std::vector<double> NatsOn(Split split, const std::vector<int64_t>& targets) {
+    if (gains_.has_value()) model_->set_gains(gains_->Gains());
+    const auto stream = task_->Stream(split);
+    // What was counted is scored as if it had not been: else counting alone would look perfect.
+    const Counted counted =
+        split == Split::kTrain && spec_.refolded ? Counted::kLeftOut : Counted::kAsIs;
+    return network_ != nullptr ? network_->Nats(stream, targets, counted)
+                               : model_->Nats(stream, targets, counted);
+  }
+
+  static Evaluation Sum(const std::vector<double>& nats) {
+    Evaluation sum;
+    for (const double n : nats) {
+      ++sum.targets;
+      sum.nats += n;
+    }
+    return sum;
+  }
+
+  // The same n-grams, mixed linearly with the same histories.
+  absl::Status CompareWithControl(const std::vector<double>& nats) {
+    ASSIGN_OR_RETURN(const HistoryMixture control,
+                     HistoryMixture::Fit(spec_, task_->data(), *statistics_));
+    std::vector<double> lead =
+        control.Nats(task_->Stream(Split::kTest), task_->Targets(Split::kTest));
+    for (size_t n = 0; n < lead.size(); ++n) lead[n] -= nats[n];
+    lead_ = BlockBootstrap(lead);
+    return absl::OkStatus();
+  }
+
+  std::optional<TextTask> task_;
+  std::unique_ptr<LogLinearModel> model_;
+  std::optional<TrainedGains> gains_;  // one of these where there are steps
+  std::unique_ptr<EvidenceNetwork> network_;
+  bool is_mixture_ = false;
+  LogLinearSpec spec_;
+  StatisticsCache* statistics_ = nullptr;
+  std::optional<Interval> lead_;  // over the control, on the test split
+};
+
+}  // namespace
+
+std::unique_ptr<TrialModel> MakeLogLinearTrial() { return std::make_unique<LogLinearTrial>(); }
+
+}  // namespace saffron
