@@ -5,6 +5,14 @@
 namespace saffron {
 namespace {
 
+// The hardware follows a stream, but finds the next one too late: a panel, or the rows of C below,
+// come from the third-level cache while the kernel works on those before. (Measured: a readout's
+// three products over 4,096 classes run at 86 instead of 65 GFLOP/s.)
+template <typename T>
+inline void Prefetch(const T* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
+
 // R rows by one panel of C over `inner` terms. Left(i, p) = a[i * row + p] or a[i + p * inner].
 template <int R, bool kAccumulate, bool kTransposed, typename T>
 inline void Tile(int64_t inner, const T* a, int64_t stride, const T* b, int64_t ldb, T* c,
@@ -77,16 +85,27 @@ void Panels(int64_t m, int64_t n, int64_t k, const T* a, int64_t stride, const T
                                       a + i * (kTransposed ? 1 : stride), stride,
                                       b + j / kColumns * panel_stride, ldb, c + i * ldc + j, ldc);
   };
+  constexpr int64_t kLine = 64 / sizeof(T);
   if constexpr (kTransposed) {
     // A's lines hold the rows of several tiles: go across before down.
     for (int64_t i = 0, rows; i < m; i += rows) {
       rows = RowsOfTile(m - i);
+      for (int64_t r = i + rows; r < std::min(m, i + 12); ++r) {
+        for (int64_t j = 0; j < n; j += kLine) Prefetch(c + r * ldc + j);
+      }
+      if (i / kLine != (i + rows) / kLine) {
+        for (int64_t p = 0; p < k; ++p) Prefetch(a + p * stride + i + kLine);
+      }
       for (int64_t j = 0; j < n; j += kColumns) tile(i, rows, j);
     }
   } else {
+    const int64_t tiles = (m + 5) / 6, lines = (k + tiles - 1) / tiles;
     for (int64_t j = 0; j < n; j += kColumns) {
+      const T* next = b + (j / kColumns + 1) * panel_stride;
+      int64_t left = j + kColumns < n ? k : 0;
       for (int64_t i = 0, rows; i < m; i += rows) {
         rows = RowsOfTile(m - i);
+        for (int64_t p = 0; p < lines && left > 0; ++p, --left, next += ldb) Prefetch(next);
         tile(i, rows, j);
       }
     }
