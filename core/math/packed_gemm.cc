@@ -96,7 +96,13 @@ void Panels(int64_t m, int64_t n, int64_t k, const T* a, int64_t stride, const T
       if (i / kLine != (i + rows) / kLine) {
         for (int64_t p = 0; p < k; ++p) Prefetch(a + p * stride + i + kLine);
       }
-      for (int64_t j = 0; j < n; j += kColumns) tile(i, rows, j);
+      for (int64_t j = 0; j < n; j += kColumns) {
+        if (i == 0 && j + kColumns < n) {
+          const T* const next = b + (j / kColumns + 1) * panel_stride;
+          for (int64_t p = 0; p < k; ++p) Prefetch(next + p * ldb);
+        }
+        tile(i, rows, j);
+      }
     }
   } else {
     const int64_t tiles = (m + 5) / 6, lines = (k + tiles - 1) / tiles;
@@ -106,6 +112,11 @@ void Panels(int64_t m, int64_t n, int64_t k, const T* a, int64_t stride, const T
       for (int64_t i = 0, rows; i < m; i += rows) {
         rows = RowsOfTile(m - i);
         for (int64_t p = 0; p < lines && left > 0; ++p, --left, next += ldb) Prefetch(next);
+        for (int64_t r = i + rows; r < std::min(m, i + rows + 6); ++r) {
+          Prefetch(c + r * ldc + j);
+          if (j > 0) continue;
+          for (int64_t p = 0; p < k; p += kLine) Prefetch(a + r * stride + p);
+        }
         tile(i, rows, j);
       }
     }

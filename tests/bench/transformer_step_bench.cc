@@ -2,11 +2,11 @@
 //
 // Prints, from one run: the peak (the fastest of Eigen's and our own product of 768 x 768 floats),
 // the products of each shape's step apart, and for each shape the time of a whole step (AdamW, full
-// softmax, tied readout), tokens/s, and model FLOPs as a share of the peak. Model FLOPs are those of
-// the products alone, 6 a token for each weight that a product has, and 12 L d T for attention over
-// whole rows (as is customary; a causal pass computes little more than half of it).
+// softmax, tied readout), tokens/s, and model FLOPs as a share of the peak. Model FLOPs are those
+// of the products alone, 6 a token for each weight that a product has, and 12 L d T for attention
+// over whole rows (as is customary; a causal pass computes little more than half of it).
 //
-//   transformer_step_bench [seconds a shape]
+//   transformer_step_bench [seconds a shape [letters of shapes]]
 //
 // Race it: tests/bench/torch_step.py prints the same shapes' steps in PyTorch.
 
@@ -109,22 +109,22 @@ void Run(const StepShape& s, double peak, double seconds) {
     targets[i] = static_cast<int32_t>(random.Below(i + 1, s.vocab));
   }
   int64_t step = 0;
-  const Timing gradient = Time(seconds / 2, [&] {
-    network->LossAndGradient(inputs, targets, s.length, ++step);
-  });
+  const Timing gradient =
+      Time(seconds / 2, [&] { network->LossAndGradient(inputs, targets, s.length, ++step); });
   const Timing whole = Time(seconds, [&] {
     network->LossAndGradient(inputs, targets, s.length, ++step);
     optimizer->Step(network->arena(), 1e-4);
   });
   const double flops = ModelFlops(s);
-  std::printf("%s  V=%d d=%d L=%d H=%d T=%d B=%d: step %.2f ms (gradient %.2f), %.1f k tokens/s, "
-              "%.1f GFLOP/s, %.1f %% of the peak (best step %.1f %%); %.1f MB arena, %.1f MB "
-              "workspace\n",
-              s.name, s.vocab, s.width, s.layers, s.heads, s.length, s.sequences,
-              1e3 * whole.median, 1e3 * gradient.median, 1e-3 * tokens / whole.median,
-              1e-9 * flops / whole.median, 100 * flops / whole.median / peak,
-              100 * flops / whole.least / peak, 16e-6 * static_cast<double>(p.size()),
-              1e-6 * static_cast<double>(network->workspace_bytes()));
+  std::printf(
+      "%s  V=%d d=%d L=%d H=%d T=%d B=%d: step %.2f ms (gradient %.2f), %.1f k tokens/s, "
+      "%.1f GFLOP/s, %.1f %% of the peak (best step %.1f %%); %.1f MB arena, %.1f MB "
+      "workspace\n",
+      s.name, s.vocab, s.width, s.layers, s.heads, s.length, s.sequences, 1e3 * whole.median,
+      1e3 * gradient.median, 1e-3 * tokens / whole.median, 1e-9 * flops / whole.median,
+      100 * flops / whole.median / peak, 100 * flops / whole.least / peak,
+      16e-6 * static_cast<double>(p.size()),
+      1e-6 * static_cast<double>(network->workspace_bytes()));
 }
 
 }  // namespace
@@ -136,6 +136,9 @@ int main(int argc, char** argv) {
   const std::vector<StepShape> shapes = {
       {"A", 4096, 128, 2, 4, 64, 16}, {"B", 4096, 64, 1, 2, 16, 64}, {"C", 2048, 256, 4, 4, 64, 8}};
   const double peak = saffron::Peak(0.3);
-  for (const StepShape& shape : shapes) saffron::Run(shape, peak, seconds);
+  const std::string wanted = argc > 2 ? argv[2] : "ABC";
+  for (const StepShape& shape : shapes) {
+    if (wanted.find(shape.name) != std::string::npos) saffron::Run(shape, peak, seconds);
+  }
   return 0;
 }
