@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "core/base/check.h"
 #include "core/base/digest.h"
+#include "google/protobuf/stubs/logging.h"
 #include "gtest/gtest.h"
 #include "tests/fuzz/mutator.h"
 #include "worker/frame.h"
@@ -73,6 +74,9 @@ void FuzzSpool(std::string_view bytes) {
     CHECK(prefix[i].SerializeAsString() == records[i].SerializeAsString());
   }
 }
+
+// protobuf says on stderr what it refuses.
+const auto* const kQuiet = google::protobuf::SetLogHandler(nullptr);
 
 TEST(WorkerFuzzTest, MutatedSpoolsBreakNothing) {
   Mutator mutator(FromEnvironment("SAFFRON_FUZZ_SEED", 1),

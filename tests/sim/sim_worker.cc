@@ -272,7 +272,7 @@ void SimWorker::Begin(const v1::Assignment& assignment) {
   const SimTrial trial = TrialOf(assignment);
   const v1::AttemptRef ref = assignment.ref();
   running_[KeyOf(ref)] = trial;
-  const absl::Duration length = dice_->Between(0.3, options_.trial_seconds_max);
+  const absl::Duration length = options_.length ? options_.length(trial) : dice_->Between(0.3, 20);
   for (int64_t step = 1; step <= SimTrial::kSteps; ++step) {
     InLife(length * step / (SimTrial::kSteps + 1),
            [this, ref, trial, step] { Measure(ref, trial, step); });

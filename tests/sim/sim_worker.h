@@ -58,7 +58,8 @@ class SimWorker {
     int machine = 0;  // workers of a machine share a folder of spools
     int slots = 1;
     std::string spool_dir;
-    double trial_seconds_max = 20;
+    // How long a trial takes on this worker; not set: by chance, up to 20 s.
+    std::function<absl::Duration(const SimTrial&)> length = {};
     Bug bug = Bug::kNone;
   };
   SimWorker(const Options& options, Agenda* agenda, Dice* dice, SimNetwork* network, Marks* marks);

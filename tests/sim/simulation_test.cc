@@ -30,8 +30,9 @@ int FromEnvironment(const char* name, int otherwise) {
 class SimulationTest : public testing::Test {
  protected:
   static std::string MakeFolder() {
-    std::string pattern = std::filesystem::exists("/dev/shm") ? "/dev/shm/saffron_sim_XXXXXX"
-                                                              : testing::TempDir() + "saffron_sim_XXXXXX";
+    std::string pattern = std::filesystem::exists("/dev/shm")
+                              ? "/dev/shm/saffron_sim_XXXXXX"
+                              : testing::TempDir() + "saffron_sim_XXXXXX";
     return ::mkdtemp(pattern.data());
   }
   ~SimulationTest() override { std::filesystem::remove_all(folder_); }
