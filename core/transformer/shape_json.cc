@@ -35,6 +35,7 @@ const Names<PositionKind>& PositionNames() {
 const Names<MlpKind>& MlpNames() {
   static const auto* const names = new Names<MlpKind>{{"relu", MlpKind::kRelu},
                                                       {"gelu", MlpKind::kGelu},
+                                                      {"gelu_tanh", MlpKind::kGeluTanh},
                                                       {"geglu", MlpKind::kGeglu},
                                                       {"swiglu", MlpKind::kSwiglu}};
   return *names;

@@ -58,6 +58,15 @@ TEST(ShapeJson, ReadsBackEveryField) {
   EXPECT_EQ(LayOut(*read).size, LayOut(shape).size);
 }
 
+TEST(ShapeJson, KnowsEveryKind) {
+  for (const MlpKind mlp :
+       {MlpKind::kRelu, MlpKind::kGelu, MlpKind::kGeluTanh, MlpKind::kGeglu, MlpKind::kSwiglu}) {
+    TransformerShape shape = SomeShape();
+    shape.mlp = mlp;
+    EXPECT_EQ(ParseShapeJson(ShapeJson(shape))->mlp, mlp);
+  }
+}
+
 // With `from` replaced by `to`.
 std::string Refusal(const std::string& from, const std::string& to) {
   std::string text = ShapeJson(SomeShape());
