@@ -106,6 +106,7 @@ void Engine::Shutdown() {
   const absl::Status status = absl::UnavailableError("the coordinator is shutting down");
   for (const Item& item : waiting) item.fail(status);
   held_until_.clear();
+  hungry_.clear();
   for (auto& [id, held] : std::exchange(held_, {})) held.done(status);
 }
 
@@ -186,6 +187,7 @@ void Engine::Fail(const std::vector<Item>& batch, size_t failed, const absl::Sta
   // What was answered, or held open, is told; then the failing call; then those not yet looked at.
   SendAnswers(retry);
   held_until_.clear();
+  hungry_.clear();
   for (auto& [id, held] : std::exchange(held_, {})) held.done(retry);
   for (size_t i = failed; i < batch.size(); ++i) {
     batch[i].fail(i == failed && !disk ? status : retry);

@@ -168,6 +168,7 @@ class Engine {
   std::vector<std::pair<WorkerId, WorkerInfo>> to_review_;
   std::map<CallId, Held> held_;
   std::set<std::pair<absl::Time, CallId>> held_until_;
+  std::set<CallId> hungry_;  // those of held_ that want work: few, when there is any
   std::map<RoadmapId, RoadmapView> roadmaps_;
   // Of the batch: told OK after the commit, or why there was none.
   std::vector<std::function<void(const absl::Status&)>> answers_;

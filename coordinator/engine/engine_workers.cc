@@ -8,6 +8,12 @@
 #include "core/base/status_macros.h"
 
 namespace saffron {
+namespace {
+
+// Of one worker: more than any machine has, and few enough that all add up.
+constexpr int kSlotsMax = 65'536;
+
+}  // namespace
 
 absl::Status Engine::ReviewWorkers() {
   for (const auto& [id, info] : std::exchange(to_review_, {})) {
@@ -37,8 +43,10 @@ absl::Status Engine::DoRegister(const RegisterCall& call, const Done<RegisterAns
     Reply<RegisterAnswer>(done, status);
     return absl::OkStatus();
   };
-  if (call.worker.name.empty() || call.worker.slots < 1) {
-    return refuse(absl::InvalidArgumentError("a worker has a name and at least one slot"));
+  if (call.worker.name.empty() || call.worker.slots < 1 || call.worker.slots > kSlotsMax) {
+    return refuse(absl::InvalidArgumentError(
+        absl::StrCat("a worker has a name and 1 to ", kSlotsMax, " slots, got ", call.worker.slots,
+                     " for '", call.worker.name, "'")));
   }
   if (call.numerics != options_.numerics) {
     return refuse(absl::FailedPreconditionError(
@@ -154,6 +162,7 @@ void Engine::Hold(CallId id, Session* session, const SyncCall& call, const Done<
   session->held = id;
   held_[id] = {session->worker, call.draining ? 0 : std::max(call.want, 0), until, done};
   held_until_.insert({until, id});
+  if (held_[id].want > 0) hungry_.insert(id);
 }
 
 void Engine::Release(CallId id, absl::StatusOr<SyncAnswer> answer) {
@@ -165,15 +174,14 @@ void Engine::Release(CallId id, absl::StatusOr<SyncAnswer> answer) {
   if (name != names_.end() && sessions_.at(name->second).held == id)
     sessions_.at(name->second).held = 0;
   held_until_.erase({it->second.until, id});
+  hungry_.erase(id);
   held_.erase(it);
 }
 
 absl::Status Engine::ServeHeld() {
-  for (auto it = held_.begin(); it != held_.end() && scheduler_.HasReady();) {
-    const CallId id = it->first;
-    const Held& held = it->second;
-    ++it;  // a release erases
-    if (held.want == 0) continue;
+  for (auto it = hungry_.begin(); it != hungry_.end() && scheduler_.HasReady();) {
+    const CallId id = *it++;  // a release erases
+    const Held& held = held_.at(id);
     const WorkerId worker = held.worker;
     ASSIGN_OR_RETURN(const Effects effects, Apply(WorkerWaiting{worker, held.want}));
     SyncAnswer answer;
