@@ -61,8 +61,8 @@ std::string ParamSpec::RelevanceText() const {
 }
 
 RegistryTable::RegistryTable() {
-  for (const auto& family : {DataParams(), ModelTypeParams(), SaffuParams(), ReferenceParams(),
-                             LogLinearParams(), SolveParams(), TrainParams()}) {
+  for (const auto& family : {DataParams(), ModelTypeParams(), SaffuParams(), TransformerParams(),
+                             ReferenceParams(), LogLinearParams(), SolveParams(), TrainParams()}) {
     params_.insert(params_.end(), family.begin(), family.end());
   }
   for (size_t i = 0; i < params_.size(); ++i) {

@@ -7,6 +7,7 @@
 #include "core/data/data_store.h"
 #include "core/model/lag_template.h"
 #include "core/model/registry.h"
+#include "core/model/transformer_sizes.h"
 
 namespace saffron {
 namespace {
@@ -183,6 +184,59 @@ CostEstimate SoftmaxCost(const ResolvedVariant& v) {
   return cost;
 }
 
+// Arithmetic of a second of products, as in training and evaluation.
+constexpr double kFlopsPerSecond = 7e10;
+
+CostEstimate NetworkCost(const ResolvedVariant& v, double parameters, double target_flops,
+                         double evaluated) {
+  CostEstimate cost;
+  const double curves = Steps(v) > 0 ? std::min(11 * 2 * kCurveTargets, StepTargets(v)) : 0;
+  cost.parameters = parameters;
+  cost.target_flops = target_flops;
+  cost.flops = target_flops * (3 * StepTargets(v) + evaluated + curves);
+  cost.seconds = 0.05 + cost.flops / kFlopsPerSecond + kParameterSeconds * parameters * Steps(v);
+  return cost;
+}
+
+CostEstimate TransformerCost(const ResolvedVariant& v) {
+  const double h = static_cast<double>(v.Int("model.hidden_width")), vocab = Vocabulary(v);
+  const double heads = static_cast<double>(v.Int("model.heads"));
+  const double kv_heads =
+      v.Int("model.kv_heads") > 0 ? static_cast<double>(v.Int("model.kv_heads")) : heads;
+  const double dim = static_cast<double>(
+      HeadDim(v.Int("model.hidden_width"), v.Int("model.heads"), v.Int("model.head_dim")));
+  const double p = static_cast<double>(
+      MlpWidth(v.Int("model.hidden_width"), v.String("model.mlp"), v.Int("model.mlp_width")));
+  const double layers = static_cast<double>(v.Int("model.layers"));
+  const double window = static_cast<double>(v.Int("model.window"));
+  const double products =
+      2 * h * dim * (heads + kv_heads) + (IsGatedMlp(v.String("model.mlp")) ? 3 : 2) * h * p;
+  const bool layer_norm = v.String("model.norm") == "layer";
+  const double norms = (2 * layers + 1) * h * (layer_norm ? 2 : 1);
+  const double biases = v.Bool("model.biases")
+                            ? layers * (dim * (heads + 2 * kv_heads) + 2 * h +
+                                        (IsGatedMlp(v.String("model.mlp")) ? 2 : 1) * p)
+                            : 0;
+  const double units = v.String("model.unit_bias") == "none" ? 0 : layers * p;
+  const double positions = v.String("model.positions") == "learned" ? window * h : 0;
+  const double parameters = vocab * h * (v.Bool("model.tie") ? 1 : 2) + vocab + layers * products +
+                            norms + biases + units + positions;
+  const double flops = 2 * (vocab * h + layers * products) + 4 * layers * heads * dim * window;
+  // Windows overlap by half.
+  return NetworkCost(v, parameters, flops, 2 * EvaluatedTokens(v));
+}
+
+CostEstimate MlpCost(const ResolvedVariant& v) {
+  const double width = static_cast<double>(v.Int("model.hidden_width"));
+  const double gates = IsGatedMlp(v.String("model.mlp")) ? 2 : 1;
+  const double layers = static_cast<double>(v.Int("model.layers"));
+  const double parameters =
+      gates * ((kImagePixels + 1) * width + (layers - 1) * (width + 1) * width) +
+      (width + 1) * kImageClasses;
+  return NetworkCost(v, parameters, 2 * parameters,
+                     kImagesEvaluated + static_cast<double>(v.Int("data.examples")));
+}
+
 CostEstimate KneserNeyCost(const ResolvedVariant& v) {
   const double tokens = static_cast<double>(v.Int("data.tokens"));
   const double order = static_cast<double>(v.Int("model.order"));
@@ -249,9 +303,14 @@ CostEstimate NoopCost(const ResolvedVariant& v) {
 CostEstimate EstimateCost(const ResolvedVariant& variant) {
   static const auto* const by_type =
       new std::map<std::string, CostEstimate (*)(const ResolvedVariant&)>{
-          {"saffu", SaffuCost},          {"softmax_regression", SoftmaxCost},
-          {"kneser_ney", KneserNeyCost}, {"log_linear", LogLinearCost},
-          {"unigram", UnigramCost},      {"noop", NoopCost}};
+          {"saffu", SaffuCost},
+          {"softmax_regression", SoftmaxCost},
+          {"transformer", TransformerCost},
+          {"mlp", MlpCost},
+          {"kneser_ney", KneserNeyCost},
+          {"log_linear", LogLinearCost},
+          {"unigram", UnigramCost},
+          {"noop", NoopCost}};
   return by_type->at(variant.String("model.type"))(variant);
 }
 

@@ -21,7 +21,12 @@ std::string CheckCorpusName(const ParamValue& value) {
 }  // namespace
 
 Condition TypeReadsText() {
-  return ModelTypeIs({"saffu", "softmax_regression", "kneser_ney", "log_linear", "unigram"});
+  return ModelTypeIs(
+      {"saffu", "softmax_regression", "transformer", "kneser_ney", "log_linear", "unigram"});
+}
+Condition TypeReadsData() {
+  return ModelTypeIs(
+      {"saffu", "softmax_regression", "transformer", "mlp", "kneser_ney", "log_linear", "unigram"});
 }
 // model.input counts as its default, onehot, for the types that do not have it.
 Condition InputIsText() { return {.key = "model.input", .any_of = {"onehot"}}; }
@@ -35,7 +40,7 @@ std::vector<ParamSpec> DataParams() {
               "pixels, "
               "else text.",
        .validate = CheckCorpusName,
-       .relevant_when = {TypeReadsText()}},
+       .relevant_when = {TypeReadsData()}},
       {.key = "data.tokenizer",
        .type = ParamType::kString,
        .default_value = "word",
@@ -80,7 +85,7 @@ std::vector<ParamSpec> DataParams() {
        .doc = "Training images: the first so many of the training split.",
        .min = 10,
        .max = 1e7,
-       .relevant_when = {ModelTypeIs({"softmax_regression"}),
+       .relevant_when = {ModelTypeIs({"softmax_regression", "mlp"}),
                          {.key = "model.input", .any_of = {"pixels"}}}},
   };
 }

@@ -9,20 +9,24 @@
 
 namespace saffron {
 
-std::vector<ParamSpec> DataParams();       // data.*
-std::vector<ParamSpec> ModelTypeParams();  // model.type and the keys of more than one type
-std::vector<ParamSpec> SaffuParams();      // model.* of saffu
-std::vector<ParamSpec> ReferenceParams();  // model.* of softmax_regression, kneser_ney, noop
-std::vector<ParamSpec> LogLinearParams();  // model.* of log_linear
-std::vector<ParamSpec> SolveParams();      // solve.*
-std::vector<ParamSpec> TrainParams();      // train.*
+std::vector<ParamSpec> DataParams();         // data.*
+std::vector<ParamSpec> ModelTypeParams();    // model.type and the keys of more than one type
+std::vector<ParamSpec> SaffuParams();        // model.* of saffu
+std::vector<ParamSpec> TransformerParams();  // model.* of transformer and mlp
+std::vector<ParamSpec> ReferenceParams();    // model.* of softmax_regression, kneser_ney, noop
+std::vector<ParamSpec> LogLinearParams();    // model.* of log_linear
+std::vector<ParamSpec> SolveParams();        // solve.*
+std::vector<ParamSpec> TrainParams();        // train.*
 
 // Conditions that several families share.
 Condition ModelTypeIs(std::vector<std::string> types);
-// model.type is saffu or softmax_regression: it has parameters that an optimiser can train.
+// It has parameters that an optimiser can train.
 Condition IsTrainable();
+// saffu or softmax_regression: an explicit solution of the whole model.
+Condition IsSolvable();
 // Reads text, not images: use together with TypeReadsText.
 Condition InputIsText();
 Condition TypeReadsText();
+Condition TypeReadsData();  // text or images
 
 }  // namespace saffron

@@ -71,8 +71,9 @@ std::vector<MetricSpec> MakeMetrics() {
       {"solve/gamma", "", "Scale of the solved attention; 0: the hold-out preferred none.",
        kDeterministic},
       {"solve/gain/*", "",
-       "Weight of one key's evidence in the top layer, by stream and lag (x1, c1, r, o1); of "
-       "log_linear, by lags or history (1.2, 1.2_seen, recent), the mean over its classes.",
+       "Weight of one key's evidence in the top layer, by stream and lag (x1, c1, r, o1), of "
+       "pixels or of a ridge regression; of log_linear, by lags or history (1.2, 1.2_seen, "
+       "recent), the mean over its classes.",
        kDeterministic},
       {"solve/holdout_nats", "nats", "Mean loss of a held-out target under the gains fitted to it.",
        kDeterministic},
@@ -204,14 +205,16 @@ std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant) {
       }
     }
   }
-  if (!variant.Has("train.init")) return list.Take();
-  const bool is_explicit = variant.String("train.init") == "explicit";
+  if (!variant.Has("train.polish")) return list.Take();
+  const bool is_explicit = variant.Has("train.init") && variant.String("train.init") == "explicit";
   // The sparse solution over one-hot tokens ranks no guesses.
   const bool is_polished = variant.Int("train.polish") > 0;
   const bool stays_sparse = variant.Has("model.input") && variant.Has("model.context") &&
                             is_explicit && !is_tuned && !is_polished;
   if (!stays_sparse) list.AddSplits("accuracy");
-  if (is_explicit) {
+  if (is_explicit && type == "transformer") {
+    if (variant.String("solve.readout") == "ridge") list.AddGain("ridge");
+  } else if (is_explicit) {
     (type == "saffu" ? AddSaffuSolve : AddSoftmaxSolve)(variant, list);
   }
   if (is_polished) {

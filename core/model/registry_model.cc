@@ -7,7 +7,10 @@ namespace saffron {
 Condition ModelTypeIs(std::vector<std::string> types) {
   return {.key = "model.type", .any_of = std::move(types)};
 }
-Condition IsTrainable() { return ModelTypeIs({"saffu", "softmax_regression"}); }
+Condition IsTrainable() {
+  return ModelTypeIs({"saffu", "softmax_regression", "transformer", "mlp"});
+}
+Condition IsSolvable() { return ModelTypeIs({"saffu", "softmax_regression"}); }
 
 std::vector<ParamSpec> ModelTypeParams() {
   return {
@@ -17,10 +20,11 @@ std::vector<ParamSpec> ModelTypeParams() {
        .doc =
            "The model: self-attentive feed-forward units; softmax regression on one-hot contexts "
            "or "
-           "pixels; an interpolated Kneser-Ney n-gram model; a log-linear model of n-grams, skips "
-           "and "
-           "document history; token frequencies; or nothing at all, to measure the orchestration.",
-       .choices = {"saffu", "softmax_regression", "kneser_ney", "log_linear", "unigram", "noop"}},
+           "pixels; a transformer; a multi-layer perceptron on pixels; an interpolated Kneser-Ney "
+           "n-gram model; a log-linear model of n-grams, skips and document history; token "
+           "frequencies; or nothing at all, to measure the orchestration.",
+       .choices = {"saffu", "softmax_regression", "transformer", "mlp", "kneser_ney", "log_linear",
+                   "unigram", "noop"}},
       {.key = "model.context",
        .type = ParamType::kInt,
        .default_value = int64_t{4},
@@ -29,7 +33,7 @@ std::vector<ParamSpec> ModelTypeParams() {
               "softmax_regression: one-hot lags).",
        .min = 1,
        .max = 64,
-       .relevant_when = {IsTrainable(), InputIsText()}},
+       .relevant_when = {IsSolvable(), InputIsText()}},
   };
 }
 

@@ -3,6 +3,14 @@
 #include "core/model/registry_families.h"
 
 namespace saffron {
+namespace {
+
+std::string CheckInput(const ParamView& params) {
+  if (params.String("model.type") != "mlp" || params.String("model.input") == "pixels") return "";
+  return "want pixels for an mlp";
+}
+
+}  // namespace
 
 std::vector<ParamSpec> ReferenceParams() {
   return {
@@ -10,10 +18,10 @@ std::vector<ParamSpec> ReferenceParams() {
        .type = ParamType::kString,
        .default_value = "onehot",
        .doc = "What softmax regression reads: the last model.context tokens as one-hot vectors, or "
-              "the "
-              "pixels of an image.",
+              "the pixels of an image. An mlp reads pixels.",
        .choices = {"onehot", "pixels"},
-       .relevant_when = {ModelTypeIs({"softmax_regression"})}},
+       .consistent = CheckInput,
+       .relevant_when = {ModelTypeIs({"softmax_regression", "mlp"})}},
       {.key = "model.order",
        .type = ParamType::kInt,
        .default_value = int64_t{3},

@@ -30,6 +30,11 @@ std::string CheckCodesSuffice(const ParamView& params, std::string_view key) {
   return absl::StrCat("want at least ", bits, ", for ", vocab, " types to have codes of their own");
 }
 
+std::string CheckLayers(const ParamView& params) {
+  if (params.String("model.type") != "saffu" || params.Int("model.layers") <= 8) return "";
+  return "want at most 8 for saffu";
+}
+
 std::string CheckWidth(const ParamView& params) {
   if (params.String("model.head") == "sum" &&
       params.Int("model.width") != params.Int("model.bits")) {
@@ -112,11 +117,13 @@ std::vector<ParamSpec> SaffuParams() {
        .default_value = int64_t{1},
        .unit = "layers",
        .doc =
-           "Layers; all but the top one predict the code of the next token, which the layer above "
-           "reads.",
+           "Layers. Of saffu (at most 8), all but the top one predict the code of the next token, "
+           "which the layer above reads; of a transformer, attention and MLP; of an mlp, hidden "
+           "ones.",
        .min = 1,
-       .max = 8,
-       .relevant_when = {saffu}},
+       .max = 48,
+       .consistent = CheckLayers,
+       .relevant_when = {ModelTypeIs({"saffu", "transformer", "mlp"})}},
       {.key = "model.width",
        .type = ParamType::kInt,
        .default_value = int64_t{64},

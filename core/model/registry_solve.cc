@@ -1,13 +1,32 @@
 // solve.*: the explicit solution that a variant starts from.
 
+#include "absl/strings/str_cat.h"
 #include "core/model/registry_families.h"
 
 namespace saffron {
+namespace {
+
+// Codes of as many bits as the residual stream is wide.
+std::string CheckEmbedding(const ParamView& params) {
+  if (params.String("solve.embedding") == "random") return "";
+  const int64_t width = params.Int("model.hidden_width");
+  const int64_t vocab = params.String("data.tokenizer") == "byte" ? 257 : params.Int("data.vocab");
+  if (width >= 62 || (int64_t{1} << width) > vocab) return "";
+  return absl::StrCat("want random: codes of model.hidden_width (", width, ") bits do not name ",
+                      vocab, " types");
+}
+
+std::string CheckReadout(const ParamView& params) {
+  if (params.String("solve.readout") != "ridge" || !std::get<bool>(params["model.tie"])) return "";
+  return "want model.tie false for a readout of its own (ridge), or prior or random";
+}
+
+}  // namespace
 
 std::vector<ParamSpec> SolveParams() {
   const Condition is_explicit = {.key = "train.init", .any_of = {"explicit"}};
   // One-hot counts are smoothed by absolute discounting, which has neither alpha nor kappa.
-  const Condition saffu = ModelTypeIs({"saffu"});
+  const Condition saffu = ModelTypeIs({"saffu"}), transformer = ModelTypeIs({"transformer"});
   const Condition log_linear = ModelTypeIs({"log_linear"});
   const Condition calibrated = {.key = "solve.gains", .any_of = {"calibrated"}};
   return {
@@ -72,6 +91,23 @@ std::vector<ParamSpec> SolveParams() {
              return fits ? "" : "want true when train.steps is at least 1";
            },
        .relevant_when = {log_linear, calibrated}},
+      {.key = "solve.embedding",
+       .type = ParamType::kString,
+       .default_value = "context",
+       .doc = "Where an explicitly started transformer's embedding comes from: bit-cipher codes, "
+              "context vectors (mean codes of what follows a token), or draws.",
+       .choices = {"context", "cipher", "random"},
+       .consistent = CheckEmbedding,
+       .relevant_when = {transformer, is_explicit}},
+      {.key = "solve.readout",
+       .type = ParamType::kString,
+       .default_value = "prior",
+       .doc =
+           "Where its readout comes from: log frequencies in the bias (prior), those and a ridge "
+           "regression of the next token on the start's hidden states (ridge; untied), or draws.",
+       .choices = {"prior", "ridge", "random"},
+       .consistent = CheckReadout,
+       .relevant_when = {transformer, is_explicit}},
   };
 }
 

@@ -16,9 +16,12 @@ std::string CheckWarmup(const ParamView& params) {
 }
 
 std::string CheckAccumulate(const ParamView& params) {
-  const int64_t batch = params.Int("train.batch");
-  if (params.Int("train.accumulate") <= batch) return "";
-  return absl::StrCat("want at most train.batch (", batch, ")");
+  int64_t examples = params.Int("train.batch");
+  const bool windows = params.String("model.type") == "transformer";
+  if (windows) examples /= params.Int("model.window");
+  if (params.Int("train.accumulate") <= examples) return "";
+  return absl::StrCat("want at most train.batch", windows ? " / model.window (" : " (", examples,
+                      ")");
 }
 
 // The form of a list of patterns over tensors; the model's tensors are known only when it is built.
@@ -36,6 +39,13 @@ std::string CheckPatterns(const ParamValue& value) {
   return "";
 }
 
+std::string CheckBatch(const ParamView& params) {
+  if (params.String("model.type") != "transformer") return "";
+  const int64_t window = params.Int("model.window");
+  if (params.Int("train.batch") % window == 0) return "";
+  return absl::StrCat("want whole windows of model.window (", window, ") tokens");
+}
+
 }  // namespace
 
 std::vector<ParamSpec> TrainParams() {
@@ -49,9 +59,10 @@ std::vector<ParamSpec> TrainParams() {
       {.key = "train.init",
        .type = ParamType::kString,
        .default_value = "explicit",
-       .doc = "Where parameters start: at the explicit solution or at random.",
+       .doc = "Where parameters start: at the explicit solution or at random. Of a transformer, "
+              "explicit means what solve.embedding and solve.readout say.",
        .choices = {"explicit", "random"},
-       .relevant_when = {IsTrainable()}},
+       .relevant_when = {ModelTypeIs({"saffu", "softmax_regression", "transformer"})}},
       {.key = "train.steps",
        .type = ParamType::kInt,
        .default_value = int64_t{0},
@@ -59,7 +70,8 @@ std::vector<ParamSpec> TrainParams() {
        .doc = "Optimisation steps after the start. 0: none, the start is evaluated.",
        .min = 0,
        .max = 1e8,
-       .relevant_when = {ModelTypeIs({"saffu", "softmax_regression", "log_linear"})}},
+       .relevant_when = {ModelTypeIs(
+           {"saffu", "softmax_regression", "transformer", "mlp", "log_linear"})}},
       {.key = "train.batch",
        .type = ParamType::kInt,
        .default_value = int64_t{1024},
@@ -67,6 +79,7 @@ std::vector<ParamSpec> TrainParams() {
        .doc = "Targets in a step.",
        .min = 1,
        .max = 65536,
+       .consistent = CheckBatch,
        .relevant_when = {tuned}},
       {.key = "train.optimizer",
        .type = ParamType::kString,
@@ -293,6 +306,15 @@ std::vector<ParamSpec> TrainParams() {
        .min = 1,
        .max = 1e9,
        .relevant_when = {polished}},
+      {.key = "train.label_smoothing",
+       .type = ParamType::kDouble,
+       .default_value = 0.0,
+       .doc = "Share of the target's probability that training spreads over all classes. Reported "
+              "losses other than train/loss are without it.",
+       .min = 0,
+       .max = 1,
+       .max_exclusive = true,
+       .relevant_when = {tuned, ModelTypeIs({"transformer", "mlp"})}},
       {.key = "train.clip",
        .type = ParamType::kDouble,
        .default_value = 0.0,

@@ -94,7 +94,7 @@ class Run {
         sink_(sink),
         order_(inputs.seed, model.examples()),
         steps_(inputs.variant.Int("train.steps")),
-        batch_(inputs.variant.Int("train.batch")),
+        batch_(inputs.variant.Int("train.batch") / model.targets_per_example()),
         parts_(inputs.variant.Int("train.accumulate")),
         lr_(inputs.variant.Has("train.lr") ? inputs.variant.Double("train.lr") : 1),
         clip_(inputs.variant.Double("train.clip")),
@@ -183,6 +183,7 @@ class Run {
 
   void Step(int64_t step) {
     order_.Batch(step - 1, batch_, &examples_);
+    model_.BeginStep(step);
     const double loss = LossAndGradient();
     if (!std::isfinite(loss)) {
       state_.train_loss = loss;

@@ -58,7 +58,7 @@ class SampleLoss {
       loss += share * model_.LossAndGradient(part);
       AddGradient(share, gradient.data());
     }
-    evaluated_ += static_cast<int64_t>(all.size());
+    evaluated_ += static_cast<int64_t>(all.size()) * model_.targets_per_example();
     return loss;
   }
 
@@ -111,10 +111,13 @@ absl::StatusOr<PolishReport> Polish(const TrialInputs& inputs, Trainable& model,
   ASSIGN_OR_RETURN(const std::vector<ParameterTensor> tensors,
                    Chosen(variant, model.arena().tensors()));
   // The sample is where a permutation of its own begins, so that it is spread over the text.
-  const int64_t count = std::min(variant.Int("train.polish_examples"), model.examples());
+  const int64_t wanted = variant.Int("train.polish_examples") / model.targets_per_example();
+  const int64_t count = std::clamp<int64_t>(wanted, 1, model.examples());
   std::vector<int64_t> examples;
   BatchOrder(inputs.seed, model.examples()).Batch(0, count, &examples);
-  SampleLoss loss(model, tensors, std::move(examples), LargestBatch(variant));
+  model.BeginStep(0);
+  SampleLoss loss(model, tensors, std::move(examples),
+                  std::max<int64_t>(1, LargestBatch(variant) / model.targets_per_example()));
 
   std::vector<double> x = loss.Read();
   std::vector<double> best = x;

@@ -178,10 +178,15 @@ absl::StatusOr<TrialResult> RunSoftmaxRegression(const TrialInputs& inputs, Meas
 absl::StatusOr<TrialResult> RunTrial(const ResolvedVariant& variant, uint64_t seed,
                                      const std::string& data_fingerprint, const TrainerEnv& env,
                                      MeasurementSink& sink) {
-  static const auto* const families = new std::map<std::string, RunFunction>{
-      {"saffu", RunWith<MakeSaffuTrial>},          {"softmax_regression", RunSoftmaxRegression},
-      {"kneser_ney", RunWith<MakeKneserNeyTrial>}, {"log_linear", RunWith<MakeLogLinearTrial>},
-      {"unigram", RunWith<MakeUnigramTrial>},      {"noop", RunNoopTrial}};
+  static const auto* const families =
+      new std::map<std::string, RunFunction>{{"saffu", RunWith<MakeSaffuTrial>},
+                                             {"softmax_regression", RunSoftmaxRegression},
+                                             {"transformer", RunWith<MakeTransformerTrial>},
+                                             {"mlp", RunWith<MakeMlpTrial>},
+                                             {"kneser_ney", RunWith<MakeKneserNeyTrial>},
+                                             {"log_linear", RunWith<MakeLogLinearTrial>},
+                                             {"unigram", RunWith<MakeUnigramTrial>},
+                                             {"noop", RunNoopTrial}};
   const auto family = families->find(variant.String("model.type"));
   CHECK(family != families->end()) << "no trainer for " << variant.String("model.type");
   const TrialInputs inputs{variant, seed, data_fingerprint, env};

@@ -11,6 +11,8 @@ namespace saffron {
 std::unique_ptr<TrialModel> MakeSaffuTrial();
 std::unique_ptr<TrialModel> MakeOneHotTrial();  // softmax_regression, model.input onehot
 std::unique_ptr<TrialModel> MakePixelTrial();   // softmax_regression, model.input pixels
+std::unique_ptr<TrialModel> MakeTransformerTrial();
+std::unique_ptr<TrialModel> MakeMlpTrial();  // on pixels
 std::unique_ptr<TrialModel> MakeKneserNeyTrial();
 std::unique_ptr<TrialModel> MakeLogLinearTrial();
 std::unique_ptr<TrialModel> MakeUnigramTrial();

@@ -46,6 +46,11 @@ class Trainable {
   virtual ~Trainable() = default;
   // Training examples; they are numbered from 0.
   virtual int64_t examples() const = 0;
+  // Targets in each of them: train.batch counts targets.
+  virtual int64_t targets_per_example() const { return 1; }
+  // Step `step` (from 1) is about to be taken, in one call of LossAndGradient or several: what is
+  // drawn anew at every step (dropout) is drawn for it. 0: nothing is drawn from now on.
+  virtual void BeginStep(int64_t step) {}
   // Mean loss of the examples at the present parameters; leaves its gradient in the arena.
   virtual double LossAndGradient(absl::Span<const int64_t> examples) = 0;
   virtual ParameterArena<float>& arena() = 0;

@@ -104,6 +104,12 @@ const std::vector<Params>& Trainables() {
        {"train.optimizer", "sgd"},
        {"train.init", "random"},
        {"model.context", int64_t{2}}},
+      {{"model.type", "transformer"},
+       {"model.hidden_width", int64_t{8}},
+       {"model.heads", int64_t{2}},
+       {"model.window", int64_t{16}},
+       {"model.dropout", 0.2},
+       {"train.label_smoothing", 0.1}},
   };
   return *all;
 }

@@ -1,0 +1,35 @@
+#pragma once
+// Where a transformer's parameters start: at draws, and for an explicit start with an embedding
+// made of token features (core/solve) and a readout that knows token frequencies.
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "core/data/data_store.h"
+#include "core/solve/statistics_cache.h"
+#include "core/transformer/transformer_network.h"
+
+namespace saffron {
+
+// Draws every parameter from (seed, its place): weights normal with deviation 0.5 / sqrt(inputs),
+// as GPT-2's 0.02 is at its width; those that add to the residual stream over sqrt(2 layers); gains
+// and multiplicative biases 1, other vectors 0.
+void DrawTransformer(uint64_t seed, TransformerNetwork<float>& network);
+
+// tok_embed from features of as many bits as it is wide: "cipher" codes, or "context" vectors.
+// Columns are centred and scaled to equal spread, rows to the length that drawn ones have.
+absl::Status EmbedFeatures(const std::string& kind, const TextDataset& data, StatisticsCache& cache,
+                           TransformerNetwork<float>& network);
+
+// readout_bias = log of the smoothed token frequencies of the training stream.
+void SetPriorBias(const TextDataset& data, TransformerNetwork<float>& network);
+
+// readout (untied) from a ridge regression of the next token on the hidden states h of the present
+// network over a sample of training windows of `length`: with W = (H'H + r I)^-1 H'(Y - p), H and Y
+// centred, log p(y|h) is log p_y + (h - mean h)' W_y / p_y to first order in W. One gain for all of
+// it is the best of a few on windows left out. Sets readout_bias; returns the gain.
+absl::StatusOr<double> SolveRidgeReadout(const TextDataset& data, int64_t length,
+                                         TransformerNetwork<float>& network);
+
+}  // namespace saffron

@@ -1,0 +1,211 @@
+// model.type transformer: a language model over windows of the training stream.
+//
+// Training example w is targets wT .. wT+T-1 of the training stream (T = model.window), each from
+// the tokens before it in the window and the one before the window; documents follow each other
+// across it, a rest of fewer than T tokens is left out. A step takes train.batch / T windows.
+//
+// Evaluation slides a window of T over the scored targets by half of it and scores the later half,
+// so that every target is predicted from T/2 to T tokens, as a model of that context would be used.
+// Validation and test score the targets that all models score; learning curves and the training
+// split, evenly spaced stretches of about 5,000 and 10,000.
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/model/transformer_sizes.h"
+#include "core/train/text_task.h"
+#include "core/train/transformer_start.h"
+#include "core/train/trial_families.h"
+
+namespace saffron {
+namespace {
+
+template <typename Kind>
+Kind Choice(const ResolvedVariant& variant, const char* key,
+            std::initializer_list<std::pair<const char*, Kind>> kinds) {
+  for (const auto& [name, kind] : kinds) {
+    if (variant.String(key) == name) return kind;
+  }
+  CHECK(false) << key << " " << variant.String(key);
+  return kinds.begin()->second;
+}
+
+TransformerShape ShapeOf(const ResolvedVariant& v, int vocab) {
+  TransformerShape shape;
+  shape.vocab = vocab;
+  shape.width = static_cast<int>(v.Int("model.hidden_width"));
+  shape.context = static_cast<int>(v.Int("model.window"));
+  shape.norm =
+      Choice<NormKind>(v, "model.norm", {{"rms", NormKind::kRms}, {"layer", NormKind::kLayer}});
+  shape.positions = Choice<PositionKind>(v, "model.positions",
+                                         {{"rope", PositionKind::kRope},
+                                          {"alibi", PositionKind::kAlibi},
+                                          {"learned", PositionKind::kLearned},
+                                          {"none", PositionKind::kNone}});
+  shape.mlp = Choice<MlpKind>(v, "model.mlp",
+                              {{"relu", MlpKind::kRelu},
+                               {"gelu", MlpKind::kGelu},
+                               {"gelu_tanh", MlpKind::kGeluTanh},
+                               {"geglu", MlpKind::kGeglu},
+                               {"swiglu", MlpKind::kSwiglu}});
+  shape.mlp_unit_bias = Choice<MlpUnitBias>(v, "model.unit_bias",
+                                            {{"none", MlpUnitBias::kNone},
+                                             {"multiplicative", MlpUnitBias::kMultiplicative},
+                                             {"additive", MlpUnitBias::kAdditive}});
+  shape.biases = v.Bool("model.biases");
+  shape.tied = v.Bool("model.tie");
+  shape.readout_bias = true;
+  TransformerLayerShape layer;
+  layer.heads = static_cast<int>(v.Int("model.heads"));
+  const auto kv_heads = static_cast<int>(v.Int("model.kv_heads"));
+  layer.kv_heads = kv_heads == 0 ? layer.heads : kv_heads;
+  layer.key_dim = layer.value_dim =
+      static_cast<int>(HeadDim(shape.width, layer.heads, v.Int("model.head_dim")));
+  layer.mlp_width =
+      static_cast<int>(MlpWidth(shape.width, v.String("model.mlp"), v.Int("model.mlp_width")));
+  if (shape.positions == PositionKind::kRope) {
+    layer.rope_frequencies = RopeFrequencies(layer.key_dim);
+  }
+  if (shape.positions == PositionKind::kAlibi) layer.alibi_slopes = AlibiSlopes(layer.heads);
+  shape.layers.assign(static_cast<size_t>(v.Int("model.layers")), layer);
+  return shape;
+}
+
+class TransformerTrial : public TrialModel, public Trainable {
+ public:
+  absl::Status Load(const TrialInputs& inputs) override {
+    ASSIGN_OR_RETURN(task_, TextTask::Load(inputs));
+    window_ = inputs.variant.Int("model.window");
+    const auto tokens = static_cast<int64_t>(task_->data().train.size());
+    if (tokens > window_) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("model.window: want fewer than the ", tokens,
+                                                   " tokens of training text, got ", window_));
+  }
+
+  absl::Status Start(const TrialInputs& inputs, int moments) override {
+    const ResolvedVariant& v = inputs.variant;
+    const TextDataset& data = task_->data();
+    TransformerNetwork<float>::Options options;
+    options.moments = moments;
+    options.train = v.Int("train.steps") > 0 || v.Int("train.polish") > 0;
+    if (v.Has("model.dropout")) options.dropout = v.Double("model.dropout");
+    if (v.Has("train.label_smoothing")) {
+      options.label_smoothing = v.Double("train.label_smoothing");
+    }
+    options.dropout_seed = inputs.seed;
+    ASSIGN_OR_RETURN(network_, TransformerNetwork<float>::Create(ShapeOf(v, data.vocab), options));
+    DrawTransformer(inputs.seed, *network_);
+    if (v.String("train.init") != "explicit") return absl::OkStatus();
+    const std::string& embedding = v.String("solve.embedding");
+    if (embedding != "random") {
+      RETURN_IF_ERROR(EmbedFeatures(embedding, data, *inputs.env.statistics, *network_));
+    }
+    const std::string& readout = v.String("solve.readout");
+    if (readout == "prior") SetPriorBias(data, *network_);
+    if (readout == "ridge") {
+      ASSIGN_OR_RETURN(ridge_gain_, SolveRidgeReadout(data, window_, *network_));
+    }
+    return absl::OkStatus();
+  }
+
+  Trainable* trainable() override { return this; }
+
+  absl::StatusOr<Score> Evaluate(Split split) override {
+    if (split == Split::kTrain) {
+      return task_->ScoreOf(split, EvaluateSpread(split, kTrainSample), /*has_accuracy=*/true);
+    }
+    const auto size = static_cast<int64_t>(task_->Stream(split).size());
+    Windows windows;
+    for (int64_t t = kEvalContext; t < size; t += Stride()) AddWindow(split, t, size, &windows);
+    return task_->ScoreOf(split, EvaluateWindows(windows), /*has_accuracy=*/true);
+  }
+
+  void Describe(std::map<std::string, double>* metrics) const override {
+    const auto parameters = static_cast<double>(network_->layout().size);
+    (*metrics)["model/parameters"] = parameters;
+    (*metrics)["model/parameters_trained"] = parameters;
+    if (ridge_gain_.has_value()) (*metrics)["solve/gain/ridge"] = *ridge_gain_;
+  }
+
+  int64_t examples() const override {
+    return static_cast<int64_t>(task_->data().train.size()) / window_;
+  }
+  int64_t targets_per_example() const override { return window_; }
+  void BeginStep(int64_t step) override {
+    step_ = step;
+    taken_ = 0;
+  }
+  double LossAndGradient(absl::Span<const int64_t> examples) override {
+    inputs_.clear();
+    targets_.clear();
+    const absl::Span<const int32_t> stream = task_->Stream(Split::kTrain);
+    for (const int64_t example : examples) {
+      const int64_t begin = example * window_;
+      for (int64_t t = begin; t < begin + window_; ++t) {
+        inputs_.push_back(t > 0 ? stream[t - 1] : task_->data().eod);
+        targets_.push_back(stream[t]);
+      }
+    }
+    const int64_t first = taken_;
+    taken_ += static_cast<int64_t>(inputs_.size());
+    return network_->LossAndGradient(inputs_, targets_, window_, {.step = step_, .first = first});
+  }
+  ParameterArena<float>& arena() override { return network_->arena(); }
+  Evaluation EvaluateCurve() override { return EvaluateSpread(Split::kValid, kCurveSample); }
+  double PriorNats() const override { return task_->PriorNats(); }
+
+ private:
+  static constexpr int64_t kTrainSample = 10'000, kCurveSample = 5'000;
+
+  struct Windows {
+    std::vector<int32_t> inputs, targets;
+  };
+
+  // Targets that a window scores.
+  int64_t Stride() const { return window_ - window_ / 2; }
+
+  // A window that scores the targets of [first, first + Stride()) below `last`.
+  void AddWindow(Split split, int64_t first, int64_t last, Windows* windows) const {
+    const absl::Span<const int32_t> stream = task_->Stream(split);
+    const int64_t begin = first - window_ / 2;
+    for (int64_t t = begin; t < begin + window_; ++t) {
+      const bool before = t < 1, scored = t >= first && t < last;
+      windows->inputs.push_back(before ? task_->data().eod
+                                       : stream[std::min<int64_t>(t, last) - 1]);
+      windows->targets.push_back(scored ? stream[t] : kIgnoredTarget);
+    }
+  }
+
+  // About `targets` targets in evenly spaced windows; all where there are no more.
+  Evaluation EvaluateSpread(Split split, int64_t targets) {
+    const auto size = static_cast<int64_t>(task_->Stream(split).size());
+    const int64_t first = split == Split::kTrain ? 0 : kEvalContext;
+    const int64_t all = (size - first + Stride() - 1) / Stride();
+    const int64_t count = std::min(all, std::max<int64_t>(1, targets / Stride()));
+    Windows windows;
+    for (int64_t i = 0; i < count; ++i) {
+      AddWindow(split, first + (2 * i + 1) * all / (2 * count) * Stride(), size, &windows);
+    }
+    return EvaluateWindows(windows);
+  }
+
+  Evaluation EvaluateWindows(const Windows& windows) {
+    return network_->Evaluate(windows.inputs, windows.targets, window_);
+  }
+
+  std::optional<TextTask> task_;
+  int64_t window_ = 0, step_ = 0, taken_ = 0;  // taken_: tokens of this step so far
+  std::unique_ptr<TransformerNetwork<float>> network_;
+  std::vector<int32_t> inputs_, targets_;  // of a batch
+  std::optional<double> ridge_gain_;
+};
+
+}  // namespace
+
+std::unique_ptr<TrialModel> MakeTransformerTrial() { return std::make_unique<TransformerTrial>(); }
+
+}  // namespace saffron

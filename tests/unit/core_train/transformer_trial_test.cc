@@ -1,0 +1,134 @@
+// Transformers and perceptrons as trials.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/model/registry.h"
+#include "core/train/trainer.h"
+#include "tests/unit/core_train/tiny_corpus.h"
+
+namespace saffron {
+namespace {
+
+class TransformerTrialTest : public TinyCorpusTest {
+ protected:
+  static Params Tiny(Params params) {
+    params.emplace("model.type", "transformer");
+    params.emplace("model.hidden_width", int64_t{12});
+    params.emplace("model.heads", int64_t{2});
+    params.emplace("model.window", int64_t{16});
+    return Small(std::move(params));
+  }
+  TrialResult Run(const Params& params, Recorder* recorder = nullptr) {
+    Recorder mine;
+    const auto result =
+        RunTrial(MustResolve(Tiny(params)), 3, fingerprint_,
+                 {.data = &data_, .statistics = &cache_}, recorder == nullptr ? mine : *recorder);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? *result : TrialResult{};
+  }
+};
+
+TEST_F(TransformerTrialTest, EveryKindTrainsAndReportsWhatTheRegistrySays) {
+  const Params tuned = {{"train.steps", int64_t{6}}, {"train.lr", 0.01}};
+  for (Params params : {Params{},
+                        Params{{"model.layers", int64_t{2}},
+                               {"model.mlp", "swiglu"},
+                               {"model.norm", "layer"},
+                               {"model.biases", true},
+                               {"model.dropout", 0.1},
+                               {"solve.embedding", "cipher"}},
+                        Params{{"model.positions", "alibi"},
+                               {"model.mlp", "geglu"},
+                               {"model.unit_bias", "multiplicative"},
+                               {"model.tie", false},
+                               {"solve.readout", "ridge"},
+                               {"solve.embedding", "random"}},
+                        Params{{"model.positions", "learned"},
+                               {"model.mlp", "relu"},
+                               {"model.unit_bias", "additive"},
+                               {"train.init", "random"},
+                               {"model.tie", false}},
+                        Params{{"model.positions", "none"},
+                               {"model.mlp", "gelu_tanh"},
+                               {"model.heads", int64_t{4}},
+                               {"model.kv_heads", int64_t{2}},
+                               {"model.head_dim", int64_t{6}},
+                               {"train.label_smoothing", 0.1}}}) {
+    params.insert(tuned.begin(), tuned.end());
+    const ResolvedVariant variant = MustResolve(Tiny(params));
+    SCOPED_TRACE(variant.CanonicalText());
+    const TrialResult result = Run(params);
+    EXPECT_EQ(result.outcome, TrainOutcome::kSucceeded) << result.message;
+    std::vector<std::string> reported;
+    for (const auto& [key, value] : result.metrics) {
+      reported.push_back(key);
+      EXPECT_TRUE(std::isfinite(value)) << key;
+    }
+    EXPECT_THAT(reported, ::testing::UnorderedElementsAreArray(ReportedMetrics(variant)));
+    // A vocabulary of fewer types than asked for is the corpus's.
+    EXPECT_NEAR(result.metrics.at("model/parameters"), EstimateCost(variant).parameters, 30);
+  }
+}
+
+TEST_F(TransformerTrialTest, ItLearnsWhatFollowsWhat) {
+  const TrialResult unigram = Run({{"model.type", "unigram"}});
+  const TrialResult result =
+      Run({{"train.steps", int64_t{150}}, {"train.lr", 0.02}, {"train.init", "random"}});
+  EXPECT_LT(result.metrics.at("test/perplexity"), 0.4 * unigram.metrics.at("test/perplexity"));
+}
+
+TEST_F(TransformerTrialTest, ExplicitStartsKnowFrequenciesAndARidgeReadoutMore) {
+  const Params untied = {{"model.tie", false}};
+  const auto nats = [&](Params params) {
+    params.insert(untied.begin(), untied.end());
+    return Run(params).metrics.at("valid/nats_per_token");
+  };
+  const double unigram = Run({{"model.type", "unigram"}}).metrics.at("valid/nats_per_token");
+  const double prior = nats({{"solve.readout", "prior"}});
+  const double ridge = nats({{"solve.readout", "ridge"}});
+  EXPECT_LT(prior, unigram + 0.3);
+  EXPECT_LT(ridge, unigram - 0.2);
+}
+
+TEST_F(TransformerTrialTest, EveryModelScoresTheSameTargets) {
+  // Bytes behind the targets are the corpus's, so equal ratios of nats and bits are equal counts.
+  const TrialResult unigram = Run({{"model.type", "unigram"}});
+  const TrialResult transformer = Run({{"model.window", int64_t{7}}, {"train.batch", int64_t{7}}});
+  for (const char* split : {"valid", "test"}) {
+    const auto ratio = [&](const TrialResult& r) {
+      return r.metrics.at(std::string(split) + "/nats_per_token") /
+             r.metrics.at(std::string(split) + "/bits_per_byte");
+    };
+    EXPECT_NEAR(ratio(unigram), ratio(transformer), 1e-12 * ratio(unigram)) << split;
+  }
+}
+
+TEST_F(TransformerTrialTest, ShapesThatDoNotDivideAreRefusedByName) {
+  const auto error = [](Params params) {
+    return std::string(ResolvedVariant::Resolve(Tiny(std::move(params))).status().message());
+  };
+  using ::testing::HasSubstr;
+  EXPECT_THAT(error({{"model.heads", int64_t{5}}}), HasSubstr("model.heads: want a divisor of"));
+  EXPECT_THAT(error({{"model.kv_heads", int64_t{3}}}), HasSubstr("model.kv_heads: want a divisor"));
+  EXPECT_THAT(error({{"model.head_dim", int64_t{5}}}), HasSubstr("model.head_dim: want an even"));
+  EXPECT_THAT(error({{"train.steps", int64_t{1}}, {"train.batch", int64_t{50}}}),
+              HasSubstr("train.batch: want whole windows of model.window (16)"));
+  EXPECT_THAT(error({{"solve.readout", "ridge"}}), HasSubstr("solve.readout: want model.tie"));
+  EXPECT_THAT(error({{"model.hidden_width", int64_t{4}}}), HasSubstr("solve.embedding: want"));
+  EXPECT_THAT(error({{"model.type", "mlp"}}), HasSubstr("model.input: want pixels"));
+}
+
+TEST_F(TransformerTrialTest, AWindowLongerThanTheTextIsRefused) {
+  Recorder recorder;
+  const Params params = {{"model.window", int64_t{4096}}, {"data.tokens", int64_t{1000}}};
+  const auto result = RunTrial(MustResolve(Tiny(params)), 3, fingerprint_,
+                               {.data = &data_, .statistics = &cache_}, recorder);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(result.status().message()), ::testing::HasSubstr("model.window: want"));
+}
+
+}  // namespace
+}  // namespace saffron
