@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/train/backprop.h"
 #include "core/train/trial_families.h"
 #include "core/transformer/mlp_classifier.h"
 
@@ -51,7 +52,7 @@ class MlpTrial : public TrialModel, public Trainable {
     if (v.Has("train.label_smoothing")) {
       options.label_smoothing = v.Double("train.label_smoothing");
     }
-    if (v.Has("train.batch")) options.batch_max = v.Int("train.batch");
+    options.batch_max = LargestBatch(v);
     ASSIGN_OR_RETURN(model_, MlpClassifier<float>::Create(shape, options));
     return absl::OkStatus();
   }

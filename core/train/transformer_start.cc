@@ -7,9 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "core/base/check.h"
-#include "core/base/random.h"
 #include "core/base/status_macros.h"
 #include "core/math/matrix.h"
 #include "core/solve/features.h"
@@ -18,16 +16,8 @@
 namespace saffron {
 namespace {
 
-double Deviation(const TransformerShape& shape) { return 0.5 / std::sqrt(shape.width); }
-
-// What a drawn matrix's entries deviate by; 0 for what is not drawn.
-double DeviationOf(const ParameterTensor& tensor, const TransformerShape& shape) {
-  if (tensor.role == TensorRole::kVector) return 0;
-  if (tensor.role == TensorRole::kEmbedding) return Deviation(shape);
-  const double deviation = 0.5 / std::sqrt(static_cast<double>(tensor.rows));
-  const bool adds = absl::EndsWith(tensor.name, ".wo") || absl::EndsWith(tensor.name, ".w2");
-  return adds ? deviation / std::sqrt(2.0 * static_cast<double>(shape.layers.size())) : deviation;
-}
+// Of a drawn embedding's entries (transformer_init.h).
+constexpr double kDeviation = 0.02;
 
 // Columns centred and of deviation 1 (constant ones 0), then rows of the length that `deviation`
 // gives.
@@ -67,22 +57,6 @@ struct Sample {
 
 }  // namespace
 
-void DrawTransformer(uint64_t seed, TransformerNetwork<float>& network) {
-  const CounterRandom random(seed, RandomPurpose::kWeights);
-  const absl::Span<float> p = network.arena().parameters();
-  for (const ParameterTensor& tensor : network.arena().tensors()) {
-    const double deviation = DeviationOf(tensor, network.shape());
-    const bool ones = absl::EndsWith(tensor.name, ".gain") ||
-                      (absl::EndsWith(tensor.name, ".unit_bias") &&
-                       network.shape().mlp_unit_bias == MlpUnitBias::kMultiplicative);
-    for (int64_t i = tensor.begin; i < tensor.begin + tensor.size(); ++i) {
-      p[i] = deviation > 0 ? static_cast<float>(deviation * random.Normal(static_cast<uint64_t>(i)))
-             : ones        ? 1.0f
-                           : 0.0f;
-    }
-  }
-}
-
 absl::Status EmbedFeatures(const std::string& kind, const TextDataset& data, StatisticsCache& cache,
                            TransformerNetwork<float>& network) {
   const int width = network.shape().width, vocab = network.shape().vocab;
@@ -101,7 +75,7 @@ absl::Status EmbedFeatures(const std::string& kind, const TextDataset& data, Sta
   } else {
     rows = features->context.cast<double>();
   }
-  Standardise(Deviation(network.shape()), rows);
+  Standardise(kDeviation, rows);
   const absl::Span<float> embed = network.tensor(network.layout().tok_embed);
   for (int64_t i = 0; i < rows.size(); ++i) embed[i] = static_cast<float>(rows.data()[i]);
   return absl::OkStatus();

@@ -12,11 +12,6 @@
 
 namespace saffron {
 
-// Draws every parameter from (seed, its place): weights normal with deviation 0.5 / sqrt(inputs),
-// as GPT-2's 0.02 is at its width; those that add to the residual stream over sqrt(2 layers); gains
-// and multiplicative biases 1, other vectors 0.
-void DrawTransformer(uint64_t seed, TransformerNetwork<float>& network);
-
 // tok_embed from features of as many bits as it is wide: "cipher" codes, or "context" vectors.
 // Columns are centred and scaled to equal spread, rows to the length that drawn ones have.
 absl::Status EmbedFeatures(const std::string& kind, const TextDataset& data, StatisticsCache& cache,

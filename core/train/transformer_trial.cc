@@ -20,6 +20,7 @@
 #include "core/train/text_task.h"
 #include "core/train/transformer_start.h"
 #include "core/train/trial_families.h"
+#include "core/transformer/transformer_init.h"
 
 namespace saffron {
 namespace {
@@ -98,7 +99,8 @@ class TransformerTrial : public TrialModel, public Trainable {
     }
     options.dropout_seed = inputs.seed;
     ASSIGN_OR_RETURN(network_, TransformerNetwork<float>::Create(ShapeOf(v, data.vocab), options));
-    DrawTransformer(inputs.seed, *network_);
+    const std::vector<double> drawn = DrawTransformer(network_->shape(), inputs.seed);
+    std::copy(drawn.begin(), drawn.end(), network_->arena().parameters().begin());
     if (v.String("train.init") != "explicit") return absl::OkStatus();
     const std::string& embedding = v.String("solve.embedding");
     if (embedding != "random") {
@@ -152,7 +154,7 @@ class TransformerTrial : public TrialModel, public Trainable {
     }
     const int64_t first = taken_;
     taken_ += static_cast<int64_t>(inputs_.size());
-    return network_->LossAndGradient(inputs_, targets_, window_, {.step = step_, .first = first});
+    return network_->LossAndGradient(inputs_, targets_, window_, step_, first);
   }
   ParameterArena<float>& arena() override { return network_->arena(); }
   Evaluation EvaluateCurve() override { return EvaluateSpread(Split::kValid, kCurveSample); }

@@ -135,7 +135,7 @@ void MlpClassifier<T>::Forward(int64_t rows, int64_t step) {
     }
     MlpUnitsForward(rows, shape_.width, units(), layer.a, layer.linear, layer.out);
     if (step < 0 || options_.dropout == 0) continue;
-    const DropoutSite site{.rate = options_.dropout,
+    const DropoutSite site{.rate = step > 0 ? options_.dropout : 0,
                            .seed = options_.seed,
                            .step = step,
                            .site = static_cast<uint32_t>(i)};

@@ -44,7 +44,7 @@ class MlpClassifier {
                                                                const Options& options);
 
   // Mean smoothed loss (nats) of the rows `examples` of x[n, inputs] against labels y[n], and its
-  // gradient, left in arena(). `step` chooses the dropout masks.
+  // gradient, left in arena(). `step` chooses the dropout masks; 0: none.
   double LossAndGradient(const ConstMatrixRef<float>& x, absl::Span<const int32_t> y,
                          absl::Span<const int64_t> examples, int64_t step);
   // All rows of x, without dropout or smoothing.

@@ -124,14 +124,15 @@ void MoeLayer<T>::Draw(const Chunk& chunk) {
   if (moe_->second == SecondPolicy::kRandom) {
     const CounterRandom random = Random(kPolicy);
     for (int64_t i = 0; i < rows * top; ++i) {
-      if (i % top > 0) uniforms_[i] = random.Uniform(DrawIndex(chunk.step, chunk.first * top + i));
+      if (i % top > 0)
+        uniforms_[i] = random.Uniform(DrawIndex(chunk.step, chunk.first_drawn * top + i));
     }
   }
   if (!chunk.train || training_.jitter == 0) return;
   const CounterRandom random = Random(kJitter);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t e = 0; e < experts; ++e) {
-      const double u = random.Uniform(DrawIndex(chunk.step, (chunk.first + r) * experts + e));
+      const double u = random.Uniform(DrawIndex(chunk.step, (chunk.first_drawn + r) * experts + e));
       jitter_.row(r)[e] = 1 + training_.jitter * (2 * u - 1);
     }
   }
@@ -200,7 +201,7 @@ void MoeLayer<T>::Gather(const Chunk& chunk, Rows<T> x) {
         .seed = seed_,
         .step = chunk.step,
         .site = kSite + kSitesPerLayer * static_cast<uint32_t>(index_) + kExpertDropout};
-    FillDropoutMask<T>(site, chunk.first * top + i, 1, mlp_width_,
+    FillDropoutMask<T>(site, chunk.first_drawn * top + i, 1, mlp_width_,
                        {at_.mask.row(place), at_.mask.stride});
   }
 }

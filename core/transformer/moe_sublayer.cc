@@ -68,7 +68,7 @@ void MoeSublayer<T>::StageForward(const Chunk& chunk, Rows<T> x, Rows<T> out, St
   f(stage.n, out);
   if (chunk.train && dropout_ > 0) {
     const DropoutSite site{.rate = dropout_, .seed = seed_, .step = chunk.step, .site = stage.site};
-    FillDropoutMask(site, chunk.first, rows, width_, stage.mask);
+    FillDropoutMask(site, chunk.first_drawn, rows, width_, stage.mask);
     ApplyMask(rows, width_, out, stage.mask, out);
   }
   for (int64_t r = 0; r < rows; ++r) {

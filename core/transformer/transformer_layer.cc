@@ -130,7 +130,7 @@ void TransformerLayer<T>::Pack(const T* params, bool backward) {
 
 template <typename T>
 DropoutSite TransformerLayer<T>::Site(const Chunk& chunk, uint32_t which) const {
-  return {.rate = dropout_,
+  return {.rate = chunk.step > 0 ? dropout_ : 0,
           .seed = seed_,
           .step = chunk.step,
           .site = 1 + 2 * static_cast<uint32_t>(index_) + which};
@@ -150,7 +150,7 @@ void TransformerLayer<T>::Forward(const Chunk& chunk, Rows<T> out, T* attention_
       return LinearForwardAdd(rows, from, weight, bias, to);
     }
     LinearForward(rows, from, weight, bias, to);
-    FillDropoutMask(Site(chunk, site), chunk.first, rows, h, mask);
+    FillDropoutMask(Site(chunk, site), chunk.first_drawn, rows, h, mask);
     ApplyMask(rows, h, to, mask, to);
     for (int64_t r = 0; r < rows; ++r) AddToRows(1, h, x.row(r), From(to, r));
   };

@@ -134,7 +134,10 @@ void TransformerNetwork<T>::Pack(bool backward) {
 
 template <typename T>
 DropoutSite TransformerNetwork<T>::EmbeddingSite(const Chunk& chunk) const {
-  return {.rate = options_.dropout, .seed = options_.dropout_seed, .step = chunk.step, .site = 0};
+  return {.rate = chunk.step > 0 ? options_.dropout : 0,
+          .seed = options_.dropout_seed,
+          .step = chunk.step,
+          .site = 0};
 }
 
 template <typename T>
@@ -148,7 +151,7 @@ void TransformerNetwork<T>::Embed(const Chunk& chunk, const int32_t* inputs, Row
     }
   }
   if (!chunk.train || options_.dropout == 0) return;
-  FillDropoutMask(EmbeddingSite(chunk), chunk.first, chunk.rows(), h, embed_mask_);
+  FillDropoutMask(EmbeddingSite(chunk), chunk.first_drawn, chunk.rows(), h, embed_mask_);
   ApplyMask(chunk.rows(), h, x, embed_mask_, x);
 }
 
@@ -205,8 +208,8 @@ void TransformerNetwork<T>::ForLogitBlocks(int64_t rows, F f) {
 
 template <typename T>
 template <typename F>
-void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t step, bool train,
-                                      F f) {
+void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t step,
+                                      int64_t first_drawn, bool train, F f) {
   CHECK(length >= 1 && length <= shape_.context && tokens % length == 0)
       << tokens << " tokens in sequences of " << length << ", context " << shape_.context;
   router_losses_ = {};
@@ -216,6 +219,7 @@ void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t st
             .sequences = count,
             .length = length,
             .step = step,
+            .first_drawn = first_drawn + first * length,
             .train = train,
             .batch = tokens});
   });
@@ -248,7 +252,7 @@ double TransformerNetwork<T>::ReadoutBackward(const Chunk& chunk, const int32_t*
 template <typename T>
 double TransformerNetwork<T>::LossAndGradient(absl::Span<const int32_t> inputs,
                                               absl::Span<const int32_t> targets, int64_t length,
-                                              int64_t step) {
+                                              int64_t step, int64_t first_drawn) {
   CHECK(options_.train) << "a network for evaluation alone has no gradient";
   CHECK(inputs.size() == targets.size()) << inputs.size() << " inputs, " << targets.size();
   const auto counted = static_cast<int64_t>(targets.size()) -
@@ -259,7 +263,7 @@ double TransformerNetwork<T>::LossAndGradient(absl::Span<const int32_t> inputs,
   std::fill(arena_.gradients().begin(), arena_.gradients().end(), T{0});
   Pack(/*backward=*/true);
   double loss = 0;
-  ForChunks(inputs.size(), length, step, /*train=*/true, [&](const Chunk& chunk) {
+  ForChunks(inputs.size(), length, step, first_drawn, /*train=*/true, [&](const Chunk& chunk) {
     const int32_t* const tokens = inputs.data() + chunk.first;
     Forward(chunk, tokens);
     loss += ReadoutBackward(chunk, targets.data() + chunk.first, 1.0 / counted);
@@ -294,7 +298,7 @@ Evaluation TransformerNetwork<T>::Evaluate(absl::Span<const int32_t> inputs,
   CHECK(inputs.size() == targets.size()) << inputs.size() << " inputs, " << targets.size();
   Evaluation result;
   Pack(/*backward=*/false);
-  ForChunks(inputs.size(), length, 0, /*train=*/false, [&](const Chunk& chunk) {
+  ForChunks(inputs.size(), length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
     const int32_t* const wanted = targets.data() + chunk.first;
     Forward(chunk, inputs.data() + chunk.first);
     if (routing_observer_) ShowRouting(chunk, inputs.data() + chunk.first);
@@ -315,7 +319,7 @@ void TransformerNetwork<T>::Logits(absl::Span<const int32_t> inputs, int64_t len
   const int64_t v = shape_.vocab;
   CHECK(logits.size() == inputs.size() * v) << logits.size() << " logits";
   Pack(/*backward=*/false);
-  ForChunks(inputs.size(), length, 0, /*train=*/false, [&](const Chunk& chunk) {
+  ForChunks(inputs.size(), length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
     Forward(chunk, inputs.data() + chunk.first);
     ForLogitBlocks(chunk.rows(), [&](int64_t row, int64_t count) {
       LogitsOf(chunk, row, count);
@@ -332,7 +336,7 @@ void TransformerNetwork<T>::Hidden(absl::Span<const int32_t> inputs, int64_t len
   const int64_t h = shape_.width;
   CHECK(hidden.size() == inputs.size() * h) << hidden.size() << " numbers";
   Pack(/*backward=*/false);
-  ForChunks(inputs.size(), length, 0, /*train=*/false, [&](const Chunk& chunk) {
+  ForChunks(inputs.size(), length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
     Forward(chunk, inputs.data() + chunk.first);
     for (int64_t r = 0; r < chunk.rows(); ++r) {
       std::copy_n(readout_in_.row(r), h, hidden.data() + (chunk.first + r) * h);

@@ -47,9 +47,11 @@ class TransformerNetwork {
   // Mean smoothed loss (nats) of the targets that are not kIgnoredTarget, plus the routers' losses
   // as Options::moe weighs them, over sequences of
   // `length` tokens (at most shape().context) that lie one after the other in `inputs`; its
-  // gradient is left in arena(). `step` chooses the dropout masks. At least one target must count.
+  // gradient is left in arena(). `step` chooses the dropout masks, for rows from `first_drawn` on
+  // (a step may take its batch in several calls); 0: nothing is dropped. At least one target must
+  // count.
   double LossAndGradient(absl::Span<const int32_t> inputs, absl::Span<const int32_t> targets,
-                         int64_t length, int64_t step);
+                         int64_t length, int64_t step, int64_t first_drawn = 0);
   // Without dropout or smoothing. Sums over the targets that are not kIgnoredTarget.
   Evaluation Evaluate(absl::Span<const int32_t> inputs, absl::Span<const int32_t> targets,
                       int64_t length);
@@ -92,7 +94,8 @@ class TransformerNetwork {
   double ReadoutBackward(const Chunk& chunk, const int32_t* targets, double scale);
   // Calls f(chunk) for all chunks of a batch of `tokens`.
   template <typename F>
-  void ForChunks(int64_t tokens, int64_t length, int64_t step, bool train, F f);
+  void ForChunks(int64_t tokens, int64_t length, int64_t step, int64_t first_drawn, bool train,
+                 F f);
   template <typename F>
   void ForLogitBlocks(int64_t rows, F f);
 
