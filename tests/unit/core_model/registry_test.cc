@@ -68,8 +68,9 @@ TEST(Registry, RelevanceIsSaidInWords) {
   EXPECT_EQ(FindParam("train.beta1")->RelevanceText(),
             "train.steps is at least 1 and train.optimizer is adam, adamw or muon");
   EXPECT_EQ(FindParam("data.vocab")->RelevanceText(),
-            "model.type is saffu, softmax_regression, kneser_ney, log_linear or unigram and "
-            "model.input is "
+            "model.type is saffu, softmax_regression, transformer, kneser_ney, log_linear or "
+            "unigram and model.input "
+            "is "
             "onehot and "
             "data.tokenizer is word, bpe or unigram");
 }
