@@ -76,7 +76,7 @@ void FuzzSpool(std::string_view bytes) {
 }
 
 // protobuf says on stderr what it refuses.
-const auto* const kQuiet = google::protobuf::SetLogHandler(nullptr);
+google::protobuf::LogHandler* const kQuiet = google::protobuf::SetLogHandler(nullptr);
 
 TEST(WorkerFuzzTest, MutatedSpoolsBreakNothing) {
   Mutator mutator(FromEnvironment("SAFFRON_FUZZ_SEED", 1),
