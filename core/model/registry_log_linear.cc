@@ -27,12 +27,12 @@ std::vector<ParamSpec> LogLinearParams() {
        .type = ParamType::kString,
        .default_value = "none",
        .doc = "What of the document before the target is read: all its words, its last "
-              "model.window ones, those that followed the last word. kneser_ney mixes them "
+              "model.history_window ones, those that followed the last word. kneser_ney mixes them "
               "linearly, log_linear weighs them like other evidence.",
        .choices = {"none", "all", "recent", "followers", "all+recent", "all+followers",
                    "recent+followers", "all+recent+followers"},
        .relevant_when = {reads_history}},
-      {.key = "model.window",
+      {.key = "model.history_window",
        .type = ParamType::kInt,
        .default_value = int64_t{200},
        .unit = "tokens",

@@ -26,8 +26,8 @@ class KneserNeyTrial : public TrialModel {
       spec.order = order;
       spec.discounts = DiscountsOf(inputs.variant);
       spec.histories = histories;
-      if (inputs.variant.Has("model.window")) {
-        spec.window = static_cast<int>(inputs.variant.Int("model.window"));
+      if (inputs.variant.Has("model.history_window")) {
+        spec.window = static_cast<int>(inputs.variant.Int("model.history_window"));
       }
       ASSIGN_OR_RETURN(mixture_, HistoryMixture::Fit(spec, task_->data(), *inputs.env.statistics));
       return absl::OkStatus();

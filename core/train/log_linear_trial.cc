@@ -36,7 +36,8 @@ absl::StatusOr<LogLinearSpec> SpecOf(const ResolvedVariant& variant) {
   spec.discounts = DiscountsOf(variant);
   ASSIGN_OR_RETURN(spec.templates, ParseTemplates(variant.String("model.templates")));
   spec.histories = HistoriesOf(variant);
-  if (variant.Has("model.window")) spec.window = static_cast<int>(variant.Int("model.window"));
+  if (variant.Has("model.history_window"))
+    spec.window = static_cast<int>(variant.Int("model.history_window"));
   spec.unigram = variant.Bool("model.unigram_gain");
   spec.seen_gains = variant.Bool("model.seen_gains");
   spec.gains_by_count = variant.String("model.gain_classes") == "count";

@@ -84,6 +84,10 @@ absl::Status EmbedFeatures(const std::string& kind, const TextDataset& data, Sta
 void SetPriorBias(const TextDataset& data, TransformerNetwork<float>& network) {
   const std::vector<double> prior = UnigramModel::Fit(data.train, data.vocab).log_p;
   std::copy(prior.begin(), prior.end(), network.tensor(network.layout().readout_bias).begin());
+  if (network.layout().readout < 0) return;
+  // Drawn for logits of deviation 1, which would drown the prior.
+  const auto quiet = static_cast<float>(kDeviation * std::sqrt(network.shape().width));
+  for (float& weight : network.tensor(network.layout().readout)) weight *= quiet;
 }
 
 absl::StatusOr<double> SolveRidgeReadout(const TextDataset& data, int64_t length,

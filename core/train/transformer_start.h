@@ -17,7 +17,8 @@ namespace saffron {
 absl::Status EmbedFeatures(const std::string& kind, const TextDataset& data, StatisticsCache& cache,
                            TransformerNetwork<float>& network);
 
-// readout_bias = log of the smoothed token frequencies of the training stream.
+// readout_bias = log of the smoothed token frequencies of the training stream; an untied readout is
+// scaled down to the size of embeddings.
 void SetPriorBias(const TextDataset& data, TransformerNetwork<float>& network);
 
 // readout (untied) from a ridge regression of the next token on the hidden states h of the present
