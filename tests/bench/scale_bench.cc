@@ -289,7 +289,7 @@ class Fleet {
         v1::AttemptResult result;
         *result.mutable_ref() = ref;
         result.set_outcome(v1::OUTCOME_SUCCEEDED);
-        clients_[i].session->Finished(result, {});
+        clients_[i].session->Finished(result);
         News(i, {});
       });
     }
@@ -532,7 +532,7 @@ void BenchMakespan() {
 int main(int argc, char** argv) {
   std::string pattern = (std::filesystem::temp_directory_path() / "saffron_scale_XXXXXX").string();
   saffron::folder = ::mkdtemp(pattern.data());
-  std::setlinebuf(stdout);
+  ::setlinebuf(stdout);
   const std::vector<std::string> names(argv + 1, argv + argc);
   const auto wanted = [&](const char* name) {
     return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
