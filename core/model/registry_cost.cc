@@ -273,14 +273,16 @@ CostEstimate LogLinearCost(const ResolvedVariant& v) {
   // Rows of frequent contexts name a good part of the vocabulary.
   const double row = 0.1 * Vocabulary(v);
   const double entries = Vocabulary(v) + chain * row + 3 * others * row + (has_history ? row : 0);
-  const double fitted = v.String("solve.gains") == "calibrated" ? 20 * std::min(1e4, tokens) : 0;
+  // Some ten passes over the hold-out, with gradients.
+  const double fitted = v.String("solve.gains") == "calibrated" ? 25 * std::min(1e4, tokens) : 0;
   CostEstimate cost;
   cost.parameters = Vocabulary(v) + (chain + 1.2 * others) * std::pow(tokens, 0.9);
   cost.solve_flops = 20 * tokens * (chain + others) + 6 * fitted * entries;
   cost.target_flops = 6 * entries;
-  cost.flops = cost.solve_flops + cost.target_flops * EvaluatedTokens(v);
-  cost.seconds =
-      0.1 + 2.5e-7 * tokens * (chain + others) + 3e-9 * entries * (2 * fitted + EvaluatedTokens(v));
+  cost.flops = cost.solve_flops + cost.target_flops * (EvaluatedTokens(v) + 3 * StepTargets(v));
+  cost.seconds = 1 + 2.5e-7 * tokens * (chain + others) +
+                 1e-9 * entries * (fitted + EvaluatedTokens(v) + 2 * StepTargets(v));
+  if (v.Has("model.network_width")) AddNetwork(v, &cost);
   return cost;
 }
 
