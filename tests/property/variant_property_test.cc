@@ -26,21 +26,8 @@ class Draw {
 
   // A legal value of the key; the default and both ends of the range come often.
   ParamValue Value(const ParamSpec& spec) {
-    if (Below(4) == 0) return spec.default_value;
-    switch (spec.type) {
-      case ParamType::kBool:
-        return Below(2) == 0;
-      case ParamType::kInt:
-        return static_cast<int64_t>(std::floor(InRange(spec)));
-      case ParamType::kDouble:
-        return InRange(spec);
-      case ParamType::kString:
-        if (!spec.choices.empty()) return spec.choices[Below(spec.choices.size())];
-        // A word of no meaning, where any will do.
-        if (spec.validate && !spec.validate("other").empty()) return spec.default_value;
-        return "other";
-    }
-    return spec.default_value;
+    const ParamValue value = OfItsType(spec);
+    return spec.validate && !spec.validate(value).empty() ? spec.default_value : value;
   }
 
   Params Configuration() {
@@ -52,6 +39,21 @@ class Draw {
   }
 
  private:
+  ParamValue OfItsType(const ParamSpec& spec) {
+    if (Below(4) == 0) return spec.default_value;
+    switch (spec.type) {
+      case ParamType::kBool:
+        return Below(2) == 0;
+      case ParamType::kInt:
+        return static_cast<int64_t>(std::floor(InRange(spec)));
+      case ParamType::kDouble:
+        return InRange(spec);
+      case ParamType::kString:
+        return spec.choices.empty() ? "other" : spec.choices[Below(spec.choices.size())];
+    }
+    return spec.default_value;
+  }
+
   double InRange(const ParamSpec& spec) {
     const uint64_t end = Below(8);
     if (end == 0 && !spec.min_exclusive) return *spec.min;
