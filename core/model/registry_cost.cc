@@ -198,6 +198,23 @@ CostEstimate NetworkCost(const ResolvedVariant& v, double parameters, double tar
   return cost;
 }
 
+// What the experts of a transformer's sparse layers add to its dense counterpart.
+struct ExpertCost {
+  double parameters = 0, active = 0;  // of all layers; of products for one token
+};
+ExpertCost ExpertsOf(const ResolvedVariant& v, double mlp_parameters, double mlp_products,
+                     double norm_parameters) {
+  if (!v.Has("model.expert_top")) return {};
+  const double h = static_cast<double>(v.Int("model.hidden_width"));
+  const double experts = static_cast<double>(v.Int("model.experts"));
+  const double top = static_cast<double>(v.Int("model.expert_top"));
+  const double sparse = static_cast<double>(v.Int("model.layers") / v.Int("model.expert_every"));
+  const bool beside = v.String("model.sparse_dense") != "none";
+  const double dense = beside ? mlp_parameters + norm_parameters : 0;
+  return {sparse * ((experts - 1) * mlp_parameters + h * experts + dense),
+          sparse * ((top - 1 + beside) * mlp_products + h * experts)};
+}
+
 CostEstimate TransformerCost(const ResolvedVariant& v) {
   const double h = static_cast<double>(v.Int("model.hidden_width")), vocab = Vocabulary(v);
   const double heads = static_cast<double>(v.Int("model.heads"));
@@ -209,10 +226,13 @@ CostEstimate TransformerCost(const ResolvedVariant& v) {
       MlpWidth(v.Int("model.hidden_width"), v.String("model.mlp"), v.Int("model.mlp_width")));
   const double layers = static_cast<double>(v.Int("model.layers"));
   const double window = static_cast<double>(v.Int("model.window"));
-  const double products =
-      2 * h * dim * (heads + kv_heads) + (IsGatedMlp(v.String("model.mlp")) ? 3 : 2) * h * p;
-  const bool layer_norm = v.String("model.norm") == "layer";
-  const double norms = (2 * layers + 1) * h * (layer_norm ? 2 : 1);
+  const double gates = IsGatedMlp(v.String("model.mlp")) ? 2 : 1;
+  const double mlp = (gates + 1) * h * p, products = 2 * h * dim * (heads + kv_heads) + mlp;
+  const double norm = h * (v.String("model.norm") == "layer" ? 2 : 1);
+  const double norms = (2 * layers + 1) * norm;
+  const double mlp_vectors = (v.Bool("model.biases") ? gates * p + h : 0) +
+                             (v.String("model.unit_bias") == "none" ? 0 : p);
+  const ExpertCost experts = ExpertsOf(v, mlp + mlp_vectors, mlp, norm);
   const double biases = v.Bool("model.biases")
                             ? layers * (dim * (heads + 2 * kv_heads) + 2 * h +
                                         (IsGatedMlp(v.String("model.mlp")) ? 2 : 1) * p)
@@ -220,8 +240,9 @@ CostEstimate TransformerCost(const ResolvedVariant& v) {
   const double units = v.String("model.unit_bias") == "none" ? 0 : layers * p;
   const double positions = v.String("model.positions") == "learned" ? window * h : 0;
   const double parameters = vocab * h * (v.Bool("model.tie") ? 1 : 2) + vocab + layers * products +
-                            norms + biases + units + positions;
-  const double flops = 2 * (vocab * h + layers * products) + 4 * layers * heads * dim * window;
+                            norms + biases + units + positions + experts.parameters;
+  const double flops =
+      2 * (vocab * h + layers * products + experts.active) + 4 * layers * heads * dim * window;
   // Windows overlap by half.
   return NetworkCost(v, parameters, flops, 2 * EvaluatedTokens(v));
 }

@@ -64,6 +64,32 @@ std::vector<MetricSpec> MakeMetrics() {
       {"model/parameters_trained", "",
        "Those of them that steps or polishing may change: without what train.freeze froze.",
        kDeterministic},
+      {"model/parameters_active", "",
+       "Those of a transformer that work on any one token: of a sparse layer's experts, "
+       "model.expert_top.",
+       kDeterministic},
+      {"model/flops_active", "FLOP", "Arithmetic of a transformer's forward pass for one token.",
+       kDeterministic},
+      {"model/flops_total", "FLOP", "The same if every expert worked on every token.",
+       kDeterministic},
+      {"routing/load", "",
+       "Largest share of choices that one expert has, times experts, of any sparse layer on the "
+       "test split (1: all equal). What follows is the mean of the sparse layers there.",
+       kDeterministic},
+      {"routing/dropped", "", "Share of choices that found their expert full.", kDeterministic},
+      {"routing/unserved", "", "Share of tokens that no expert took.", kDeterministic},
+      {"routing/entropy", "nats",
+       "Entropy of the router's probabilities; the logarithm of model.experts when it knows "
+       "nothing.",
+       kDeterministic},
+      {"routing/z", "", "Squared logsumexp of the router's logits.", kDeterministic},
+      {"routing/information", "nats",
+       "Mutual information of a token and the expert it chooses first, over at most 65,536 "
+       "tokens.",
+       kDeterministic},
+      {"routing/information_shuffled", "nats",
+       "The same with the choices shuffled among the tokens: what chance alone gives.",
+       kDeterministic},
       {"cost/flops", "FLOP", "Estimated arithmetic of solve, training and evaluation.",
        kDeterministic},
       {"solve/alpha", "tokens", "Mass of the prior in smoothed counts.", kDeterministic},
@@ -194,6 +220,13 @@ std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant) {
             "time/solve_s", "time/train_s", "time/evaluate_s", "memory/peak_bytes",
             "cache/memory_hits", "cache/disk_hits", "cache/misses"});
   if (variant.Has("data.tokens")) list.Add({"valid/bits_per_byte", "test/bits_per_byte"});
+  if (type == "transformer") {
+    list.Add({"model/parameters_active", "model/flops_active", "model/flops_total"});
+  }
+  if (variant.Has("model.expert_top")) {
+    list.Add({"routing/load", "routing/dropped", "routing/unserved", "routing/entropy", "routing/z",
+              "routing/information", "routing/information_shuffled"});
+  }
   if (type == "log_linear") AddLogLinearSolve(variant, list);
   const bool is_tuned = variant.Has("train.steps") && variant.Int("train.steps") > 0;
   if (is_tuned) {

@@ -2,6 +2,7 @@
 // core/transformer/transformer_shape.h.
 
 #include "absl/strings/str_cat.h"
+#include "core/model/registry_experts.h"
 #include "core/model/registry_families.h"
 #include "core/model/transformer_sizes.h"
 
@@ -35,7 +36,7 @@ std::string CheckKvHeads(const ParamView& p) {
 std::vector<ParamSpec> TransformerParams() {
   const Condition transformer = ModelTypeIs({"transformer"});
   const Condition either = ModelTypeIs({"transformer", "mlp"});
-  return {
+  std::vector<ParamSpec> params = {
       {.key = "model.hidden_width",
        .type = ParamType::kInt,
        .default_value = int64_t{128},
@@ -132,6 +133,9 @@ std::vector<ParamSpec> TransformerParams() {
        .max_exclusive = true,
        .relevant_when = {either, {.key = "train.steps", .at_least = 1}}},
   };
+  const std::vector<ParamSpec> experts = ExpertParams();
+  params.insert(params.end(), experts.begin(), experts.end());
+  return params;
 }
 
 }  // namespace saffron

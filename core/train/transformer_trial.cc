@@ -16,8 +16,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/model/registry.h"
 #include "core/model/transformer_sizes.h"
 #include "core/train/text_task.h"
+#include "core/train/transformer_experts.h"
 #include "core/train/transformer_start.h"
 #include "core/train/trial_families.h"
 #include "core/transformer/transformer_init.h"
@@ -73,6 +75,7 @@ TransformerShape ShapeOf(const ResolvedVariant& v, int vocab) {
   }
   if (shape.positions == PositionKind::kAlibi) layer.alibi_slopes = AlibiSlopes(layer.heads);
   shape.layers.assign(static_cast<size_t>(v.Int("model.layers")), layer);
+  AddExperts(v, shape);
   return shape;
 }
 
@@ -98,6 +101,8 @@ class TransformerTrial : public TrialModel, public Trainable {
       options.label_smoothing = v.Double("train.label_smoothing");
     }
     options.dropout_seed = inputs.seed;
+    options.moe = MoeTrainingOf(v);
+    flops_ = EstimateCost(v).target_flops;
     ASSIGN_OR_RETURN(network_, TransformerNetwork<float>::Create(ShapeOf(v, data.vocab), options));
     const std::vector<double> drawn = DrawTransformer(network_->shape(), inputs.seed);
     std::copy(drawn.begin(), drawn.end(), network_->arena().parameters().begin());
@@ -123,13 +128,24 @@ class TransformerTrial : public TrialModel, public Trainable {
     const auto size = static_cast<int64_t>(task_->Stream(split).size());
     Windows windows;
     for (int64_t t = kEvalContext; t < size; t += Stride()) AddWindow(split, t, size, &windows);
-    return task_->ScoreOf(split, EvaluateWindows(windows), /*has_accuracy=*/true);
+    // The routers' doings are those of the first evaluation of the test split.
+    const bool watched = split == Split::kTest && !routing_.seen();
+    if (watched) routing_.Watch(*network_);
+    const Evaluation evaluation = EvaluateWindows(windows);
+    if (watched) routing_.Stop(*network_);
+    return task_->ScoreOf(split, evaluation, /*has_accuracy=*/true);
   }
 
   void Describe(std::map<std::string, double>* metrics) const override {
     const auto parameters = static_cast<double>(network_->layout().size);
     (*metrics)["model/parameters"] = parameters;
     (*metrics)["model/parameters_trained"] = parameters;
+    const auto active =
+        static_cast<double>(CountParameters(network_->shape(), network_->layout()).active);
+    (*metrics)["model/parameters_active"] = active;
+    (*metrics)["model/flops_active"] = flops_;
+    (*metrics)["model/flops_total"] = flops_ + 2 * (parameters - active);
+    routing_.Describe(metrics);
     if (ridge_gain_.has_value()) (*metrics)["solve/gain/ridge"] = *ridge_gain_;
   }
 
@@ -204,6 +220,8 @@ class TransformerTrial : public TrialModel, public Trainable {
   std::unique_ptr<TransformerNetwork<float>> network_;
   std::vector<int32_t> inputs_, targets_;  // of a batch
   std::optional<double> ridge_gain_;
+  RoutingMetrics routing_;
+  double flops_ = 0;  // of a token's forward pass
 };
 
 }  // namespace
