@@ -16,6 +16,7 @@
 #include "core/optim/schedule.h"
 #include "core/train/batch_order.h"
 #include "core/train/checkpoint_pace.h"
+#include "core/train/checkpoint_writer.h"
 #include "core/train/stopwatch.h"
 #include "core/train/training_state.h"
 
@@ -102,6 +103,7 @@ class Run {
         prior_nats_(model.PriorNats()),
         keep_best_(inputs.variant.String("train.keep") == "best"),
         patience_(inputs.variant.Int("train.patience")),
+        checkpoints_(inputs),
         pace_(inputs.env.checkpoints) {
     state_.best_nats = std::numeric_limits<double>::infinity();
   }
@@ -171,14 +173,8 @@ class Run {
 
   void Save() {
     const Stopwatch watch;
-    const std::string path =
-        absl::StrCat(inputs_.env.checkpoints.prefix, "-", state_.step, ".safetensors");
-    const absl::StatusOr<WrittenFile> written = WriteTrainingState(path, inputs_, state_, Memory());
+    checkpoints_.SaveState(state_, Memory());
     pace_.Saved(state_.step, watch.Seconds());
-    if (!inputs_.env.checkpoints.on_saved) return;
-    if (!written.ok()) return inputs_.env.checkpoints.on_saved(written.status());
-    inputs_.env.checkpoints.on_saved(
-        SavedCheckpoint{path, written->sha256, written->bytes, state_.step});
   }
 
   void Step(int64_t step) {
@@ -278,6 +274,7 @@ class Run {
     report.train_loss = state_.train_loss;
     report.train_seconds = state_.train_seconds;
     report.evaluate_seconds = state_.evaluate_seconds;
+    if (!diverged_ && checkpoints_.Keeps("last")) checkpoints_.SaveState(state_, Memory(), "last");
     report.frozen_parameters = extras_.groups.frozen_parameters();
     SwapAveraged();
     if (!state_.best_parameters.empty()) {
@@ -305,6 +302,7 @@ class Run {
   const double prior_nats_;
   const bool keep_best_;
   const int64_t patience_;
+  const CheckpointWriter checkpoints_;
   CheckpointPace pace_;
   TrainingState state_;
   bool diverged_ = false;

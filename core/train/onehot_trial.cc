@@ -50,6 +50,14 @@ class OneHotTrial : public TrialModel, public Trainable {
     return task_->ScoreOf(split, EvaluateOn(split, task_->Targets(split)), dense_.has_value());
   }
 
+  absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) override {
+    return task_->NextNats(tokens, [this](absl::Span<const int32_t> stream) {
+      const std::vector<int64_t> last = {static_cast<int64_t>(stream.size()) - 1};
+      return dense_.has_value() ? dense_->Evaluate(stream, last).nats
+                                : solved_->Nats(stream, last)[0];
+    });
+  }
+
   void Describe(std::map<std::string, double>* metrics) const override {
     for (size_t k = 0; k < gains_.size(); ++k) {
       (*metrics)["solve/gain/x" + std::to_string(k + 1)] = gains_[k];

@@ -80,6 +80,13 @@ class SaffuTrial : public TrialModel, public Trainable {
     return task_->ScoreOf(split, EvaluateOn(split, task_->Targets(split)), /*has_accuracy=*/true);
   }
 
+  absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) override {
+    return task_->NextNats(tokens, [this](absl::Span<const int32_t> stream) {
+      const std::vector<int64_t> last = {static_cast<int64_t>(stream.size()) - 1};
+      return network_->Evaluate(stream, last).nats;
+    });
+  }
+
   void Describe(std::map<std::string, double>* metrics) const override {
     metrics->insert(solved_.begin(), solved_.end());
     (*metrics)["model/parameters"] =

@@ -104,6 +104,12 @@ Score TextTask::ScoreOf(Split split, const Evaluation& evaluation, bool has_accu
   return score;
 }
 
+absl::Status TextTask::CheckId(int32_t id) const {
+  if (id >= 0 && id < data_->vocab) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("token: want an id from 0 to ", data_->vocab - 1, ", got ", id));
+}
+
 double TextTask::PriorNats() const {
   const UnigramModel prior = UnigramModel::Fit(data_->train, data_->vocab);
   return SumNats(

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/base/status_macros.h"
 #include "core/data/data_store.h"
 #include "core/layers/evaluation.h"
 #include "core/train/trial_model.h"
@@ -61,11 +62,29 @@ class TextTask {
   // Metrics of an evaluation over Targets(split); accuracy only where `correct` was counted.
   Score ScoreOf(Split split, const Evaluation& evaluation, bool has_accuracy) const;
 
+  // -log P of every id as the next after `tokens`, under a model that gives the loss of the last of
+  // a stream. INVALID_ARGUMENT: an id that is not below the vocabulary's size.
+  template <typename NatsOfLast>
+  absl::StatusOr<std::vector<double>> NextNats(absl::Span<const int32_t> tokens,
+                                               NatsOfLast nats_of_last) const {
+    std::vector<int32_t> stream(tokens.begin(), tokens.end());
+    for (const int32_t id : stream) RETURN_IF_ERROR(CheckId(id));
+    stream.push_back(0);
+    std::vector<double> nats;
+    for (int32_t id = 0; id < data_->vocab; ++id) {
+      stream.back() = id;
+      nats.push_back(nats_of_last(absl::MakeConstSpan(stream)));
+    }
+    return nats;
+  }
+
   // Mean loss on the curve's targets of the smoothed token frequencies of the training stream: what
   // a model is expected to stay below.
   double PriorNats() const;
 
  private:
+  absl::Status CheckId(int32_t id) const;
+
   std::shared_ptr<const TextDataset> data_;
   std::vector<int64_t> train_, valid_, test_, curve_;
 };

@@ -11,8 +11,10 @@
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
 #include "core/train/backprop.h"
+#include "core/train/checkpoint_writer.h"
 #include "core/train/peak_memory.h"
 #include "core/train/polish.h"
+#include "core/train/score_metrics.h"
 #include "core/train/stopwatch.h"
 #include "core/train/trial_families.h"
 
@@ -21,19 +23,8 @@ namespace {
 
 using Metrics = std::map<std::string, double>;
 
-constexpr std::pair<Split, const char*> kSplits[] = {
-    {Split::kTrain, "train"}, {Split::kValid, "valid"}, {Split::kTest, "test"}};
-
 absl::Status CheckNotStopped(const TrialInputs& inputs) {
   return inputs.stopped() ? absl::CancelledError("stopped between phases") : absl::OkStatus();
-}
-
-void AddScore(const std::string& split, const Score& score, Metrics* metrics) {
-  const std::string prefix = absl::StrCat(split, "/");
-  (*metrics)[prefix + "nats_per_token"] = score.nats;
-  (*metrics)[prefix + "perplexity"] = std::exp(score.nats);
-  if (score.accuracy.has_value()) (*metrics)[prefix + "accuracy"] = *score.accuracy;
-  if (score.bits_per_byte.has_value()) (*metrics)[prefix + "bits_per_byte"] = *score.bits_per_byte;
 }
 
 void AddBackprop(const ResolvedVariant& variant, const BackpropReport& report, Metrics* metrics) {
@@ -74,17 +65,40 @@ void Diverge(const std::string& why, TrialResult* result) {
 }
 
 // Adds the scores, by metric keys that begin with `prefix`, and how many targets were evaluated.
-absl::Status EvaluateSplits(const char* prefix, TrialModel& model, const TrialInputs& inputs,
+absl::Status EvaluateSplits(const std::string& prefix, TrialModel& model, const TrialInputs& inputs,
                             TrialResult* result, int64_t* evaluated) {
-  for (const auto& [split, name] : kSplits) {
+  for (const Split split : {Split::kTrain, Split::kValid, Split::kTest}) {
     RETURN_IF_ERROR(CheckNotStopped(inputs));
     ASSIGN_OR_RETURN(const Score score, model.Evaluate(split));
     if (!std::isfinite(score.nats)) {
-      Diverge(absl::StrCat(prefix, name, "/nats_per_token is ", score.nats), result);
+      Diverge(absl::StrCat(prefix, SplitName(split), "/nats_per_token is ", score.nats), result);
     }
-    AddScore(absl::StrCat(prefix, name), score, &result->metrics);
+    AddScore(prefix + SplitName(split), score, &result->metrics);
     *evaluated += score.targets;
   }
+  return absl::OkStatus();
+}
+
+// The model that the metrics are of. Where no step was made, it is the last one, too.
+void KeepModel(TrialModel& model, int64_t step, bool is_tuned, const TrialInputs& inputs) {
+  const CheckpointWriter checkpoints(inputs);
+  Trainable* const trainable = model.trainable();
+  if (trainable == nullptr) return;
+  if (checkpoints.Keeps("best")) checkpoints.SaveModel("best", step, trainable->arena());
+  if (!is_tuned && checkpoints.Keeps("last"))
+    checkpoints.SaveModel("last", step, trainable->arena());
+}
+
+absl::Status StartFromAnother(TrialModel& model, const TrialInputs& inputs) {
+  if (inputs.env.init_from.empty()) return absl::OkStatus();
+  Trainable* const trainable = model.trainable();
+  if (trainable == nullptr) {
+    return absl::InvalidArgumentError(
+        "init_from: the model has no parameters that a checkpoint could give; want one that is "
+        "trained");
+  }
+  RETURN_IF_ERROR(ReadStart(inputs.env.init_from, inputs, trainable->arena()));
+  trainable->ArenaRestored();
   return absl::OkStatus();
 }
 
@@ -113,6 +127,7 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
     ASSIGN_OR_RETURN(optimizer, MakeOptimizerOf(inputs.variant));
   }
   RETURN_IF_ERROR(model.Start(inputs, /*moments=*/0));
+  RETURN_IF_ERROR(StartFromAnother(model, inputs));
   metrics["time/solve_s"] = phase.Lap();
   RETURN_IF_ERROR(CheckNotStopped(inputs));
 
@@ -146,6 +161,9 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
   }
   metrics["time/evaluate_s"] = report.evaluate_seconds + phase.Lap();
 
+  if (result.outcome == TrainOutcome::kSucceeded) {
+    KeepModel(model, report.best_step, is_tuned, inputs);
+  }
   model.Describe(&metrics);
   if (is_tuned) {
     metrics["model/parameters_trained"] -= static_cast<double>(report.frozen_parameters);
@@ -160,38 +178,40 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
   return result;
 }
 
-using RunFunction = absl::StatusOr<TrialResult> (*)(const TrialInputs&, MeasurementSink&);
-
-template <std::unique_ptr<TrialModel> (*Make)()>
-absl::StatusOr<TrialResult> RunWith(const TrialInputs& inputs, MeasurementSink& sink) {
-  const std::unique_ptr<TrialModel> model = Make();
-  return RunModelTrial(*model, inputs, sink);
+std::unique_ptr<TrialModel> MakeSoftmaxRegressionTrial(const ResolvedVariant& variant) {
+  return variant.String("model.input") == "pixels" ? MakePixelTrial() : MakeOneHotTrial();
 }
 
-absl::StatusOr<TrialResult> RunSoftmaxRegression(const TrialInputs& inputs, MeasurementSink& sink) {
-  return inputs.variant.String("model.input") == "pixels" ? RunWith<MakePixelTrial>(inputs, sink)
-                                                          : RunWith<MakeOneHotTrial>(inputs, sink);
+template <std::unique_ptr<TrialModel> (*Make)()>
+std::unique_ptr<TrialModel> MakeAny(const ResolvedVariant&) {
+  return Make();
 }
 
 }  // namespace
 
+std::unique_ptr<TrialModel> MakeTrialModel(const ResolvedVariant& variant) {
+  using Maker = std::unique_ptr<TrialModel> (*)(const ResolvedVariant&);
+  static const auto* const families =
+      new std::map<std::string, Maker>{{"saffu", MakeAny<MakeSaffuTrial>},
+                                       {"softmax_regression", MakeSoftmaxRegressionTrial},
+                                       {"transformer", MakeAny<MakeTransformerTrial>},
+                                       {"mlp", MakeAny<MakeMlpTrial>},
+                                       {"kneser_ney", MakeAny<MakeKneserNeyTrial>},
+                                       {"log_linear", MakeAny<MakeLogLinearTrial>},
+                                       {"unigram", MakeAny<MakeUnigramTrial>}};
+  const auto family = families->find(variant.String("model.type"));
+  return family == families->end() ? nullptr : family->second(variant);
+}
+
 absl::StatusOr<TrialResult> RunTrial(const ResolvedVariant& variant, uint64_t seed,
                                      const std::string& data_fingerprint, const TrainerEnv& env,
                                      MeasurementSink& sink) {
-  static const auto* const families =
-      new std::map<std::string, RunFunction>{{"saffu", RunWith<MakeSaffuTrial>},
-                                             {"softmax_regression", RunSoftmaxRegression},
-                                             {"transformer", RunWith<MakeTransformerTrial>},
-                                             {"mlp", RunWith<MakeMlpTrial>},
-                                             {"kneser_ney", RunWith<MakeKneserNeyTrial>},
-                                             {"log_linear", RunWith<MakeLogLinearTrial>},
-                                             {"unigram", RunWith<MakeUnigramTrial>},
-                                             {"noop", RunNoopTrial}};
-  const auto family = families->find(variant.String("model.type"));
-  CHECK(family != families->end()) << "no trainer for " << variant.String("model.type");
   const TrialInputs inputs{variant, seed, data_fingerprint, env};
   try {
-    return family->second(inputs, sink);
+    if (variant.String("model.type") == "noop") return RunNoopTrial(inputs, sink);
+    const std::unique_ptr<TrialModel> model = MakeTrialModel(variant);
+    CHECK(model != nullptr) << "no trainer for " << variant.String("model.type");
+    return RunModelTrial(*model, inputs, sink);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
         "out of memory; lower train.batch, model.bits or data.vocab, or give the slot more memory");

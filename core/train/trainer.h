@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/data/data_store.h"
@@ -42,6 +43,8 @@ struct SavedCheckpoint {
   std::string path, sha256;
   int64_t bytes = 0;
   int64_t step = 0;
+  std::string kind = "state";  // "checkpoint": a model, for good
+  std::string role = {};       // of a checkpoint: "best" or "last"
 };
 
 // When a run leaves its state on disk (training_state.h). It never changes what is computed.
@@ -55,6 +58,9 @@ struct CheckpointPlan {
   // A run that is told to stop and hand back leaves its state if that saves so many seconds of
   // training.
   double worth_s = 1;
+  // Which checkpoints a trial leaves when it has a result, as PREFIX-ROLE.safetensors: the model
+  // that its metrics are of ("best"), the state after its last step ("last").
+  std::vector<std::string> keep = {};
   // Hears of each, on the trial's thread; of errors too (the run goes on without).
   std::function<void(const absl::StatusOr<SavedCheckpoint>&)> on_saved = {};
 };
@@ -71,13 +77,18 @@ struct TrainerEnv {
   // learning curve again, and its metrics are bit for bit those of a run that was never stopped.
   // Empty: from the start.
   std::string resume_from = {};
+  // A checkpoint of another trial: this one's parameters start at those in it instead of being
+  // solved or drawn. The tensors' names and shapes must be those of this model, the vocabulary the
+  // same. Empty: no other trial.
+  std::string init_from = {};
 };
 
 // INVALID_ARGUMENT: the variant cannot be trained (says why). NOT_FOUND: its corpus is missing.
 // FAILED_PRECONDITION: the corpus's fingerprint is not `data_fingerprint` (the corpus changed under
-// the same name), or the state to resume from is another trial's. DATA_LOSS: that state cannot be
-// read. CANCELLED: stopped. RESOURCE_EXHAUSTED: out of memory. Divergence (a loss that is
-// not finite, or above ten times the unigram's after the first evaluation) is an outcome, no error.
+// the same name), or the state to resume from is another trial's, or the checkpoint to start from
+// has another vocabulary or other tensors. DATA_LOSS: such a file cannot be read. CANCELLED:
+// stopped. RESOURCE_EXHAUSTED: out of memory. Divergence (a loss that is not finite, or above ten
+// times the unigram's after the first evaluation) is an outcome, no error.
 absl::StatusOr<TrialResult> RunTrial(const ResolvedVariant& variant, uint64_t seed,
                                      const std::string& data_fingerprint, const TrainerEnv& env,
                                      MeasurementSink& sink);

@@ -31,16 +31,6 @@ absl::StatusOr<ParamValue> ParamOf(const std::string& key, const json& value) {
   return absl::InvalidArgumentError(absl::StrCat("\"variant\": ", key, " has no plain value"));
 }
 
-absl::StatusOr<std::map<std::string, ParamValue>> ParamsOf(const std::string& text) {
-  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object()) return absl::InvalidArgumentError("\"variant\" is not a JSON object");
-  std::map<std::string, ParamValue> params;
-  for (const auto& [key, value] : object.items()) {
-    ASSIGN_OR_RETURN(params[key], ParamOf(key, value));
-  }
-  return params;
-}
-
 std::string JsonOf(const ResolvedVariant& variant) {
   std::string text = "{";
   for (const auto& [key, value] : variant.params()) {
@@ -190,6 +180,16 @@ absl::StatusOr<TrainingState> ReadState(const Safetensors& file, const TrialInpu
 
 }  // namespace
 
+absl::StatusOr<std::map<std::string, ParamValue>> ParamsFromJson(const std::string& text) {
+  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return absl::InvalidArgumentError("\"variant\" is not a JSON object");
+  std::map<std::string, ParamValue> params;
+  for (const auto& [key, value] : object.items()) {
+    ASSIGN_OR_RETURN(params[key], ParamOf(key, value));
+  }
+  return params;
+}
+
 std::map<std::string, std::string> CheckpointMetadata(const TrialInputs& inputs,
                                                       const std::string& content, int64_t step) {
   return {{"format", "saffron"},
@@ -208,7 +208,7 @@ absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file) {
   }
   CheckpointHeader header;
   ASSIGN_OR_RETURN(const std::string variant, file.Metadata("variant"));
-  ASSIGN_OR_RETURN(header.params, ParamsOf(variant));
+  ASSIGN_OR_RETURN(header.params, ParamsFromJson(variant));
   ASSIGN_OR_RETURN(header.seed, WholeNumber<uint64_t>(file, "seed"));
   ASSIGN_OR_RETURN(header.data_fingerprint, file.Metadata("data"));
   ASSIGN_OR_RETURN(header.numerics, WholeNumber<int>(file, "numerics"));
@@ -244,6 +244,47 @@ absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const Tr
   list.tensors.push_back({"curve.step", TensorOf(curve.step, {points})});
   list.tensors.push_back({"curve.value", TensorOf(curve.value, {points})});
   return WriteSafetensors(path, metadata, std::move(list.tensors));
+}
+
+absl::StatusOr<WrittenFile> WriteModel(const std::string& path, const TrialInputs& inputs,
+                                       int64_t step, const ParameterArena<float>& arena) {
+  TensorList list;
+  AddTensors("", arena.tensors(), arena.parameters(), &list);
+  return WriteSafetensors(path, CheckpointMetadata(inputs, "model", step), std::move(list.tensors));
+}
+
+absl::Status ReadModel(const Safetensors& file, ParameterArena<float>& arena) {
+  return ReadTensors(file, "", arena.tensors(), arena.parameters());
+}
+
+absl::Status ReadStart(const std::string& path, const TrialInputs& inputs,
+                       ParameterArena<float>& arena) {
+  const absl::StatusOr<std::unique_ptr<SafetensorsFile>> file = SafetensorsFile::Open(path);
+  if (!file.ok()) return absl::DataLossError(file.status().message());
+  const absl::StatusOr<CheckpointHeader> header = ReadCheckpointHeader((*file)->content());
+  if (!header.ok()) {
+    return absl::DataLossError(absl::StrCat(path, ": ", header.status().message()));
+  }
+  // Ids mean the same only over the same text, cut up in the same way.
+  const auto differs = [&](absl::string_view what) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the checkpoint to start from is of another model: ", what));
+  };
+  if (header->data_fingerprint != inputs.data_fingerprint) {
+    return differs(absl::StrCat("its data fingerprint is ", header->data_fingerprint,
+                                ", here it is ", inputs.data_fingerprint));
+  }
+  for (const char* key : {"data.tokenizer", "data.vocab"}) {
+    const auto theirs = header->params.find(key);
+    const auto ours = inputs.variant.params().find(key);
+    const std::string a =
+        theirs == header->params.end() ? "not set" : ParamValueText(theirs->second);
+    const std::string b =
+        ours == inputs.variant.params().end() ? "not set" : ParamValueText(ours->second);
+    if (a != b) return differs(absl::StrCat("its ", key, " is ", a, ", here it is ", b));
+  }
+  const absl::Status read = ReadModel((*file)->content(), arena);
+  return read.ok() ? read : differs(read.message());
 }
 
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& path, const TrialInputs& inputs,

@@ -10,7 +10,8 @@
 //   best/NAME                  the best parameters so far, where they are kept; with train.ema they
 //                              are averages, and best_unaveraged/NAME is what was averaged
 //   curve.step, curve.value    the learning curve so far; curve.key: index into "curve_keys"
-//   metadata                   "format" saffron, "content" state, the trial ("variant" as JSON,
+//   metadata                   "format" saffron, "content" state (or model), the trial ("variant"
+//   as JSON,
 //                              "seed", "data", "numerics"), "step", "progress" (JSON)
 
 #include <cstdint>
@@ -61,6 +62,9 @@ struct CheckpointHeader {
   int64_t step = 0;
 };
 
+// The keys and values of a JSON object. INVALID_ARGUMENT when it is something else.
+absl::StatusOr<std::map<std::string, ParamValue>> ParamsFromJson(const std::string& text);
+
 // The metadata that every checkpoint of the trial begins with.
 std::map<std::string, std::string> CheckpointMetadata(const TrialInputs& inputs,
                                                       const std::string& content, int64_t step);
@@ -70,6 +74,18 @@ absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file);
 
 absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const TrialInputs& inputs,
                                                const TrainingState& state, RunMemory memory);
+
+// A model without the state of a run: the arena's parameters.
+absl::StatusOr<WrittenFile> WriteModel(const std::string& path, const TrialInputs& inputs,
+                                       int64_t step, const ParameterArena<float>& arena);
+
+// Fills the arena's parameters from a model or a state. INVALID_ARGUMENT naming the tensor that is
+// missing or has another shape.
+absl::Status ReadModel(const Safetensors& file, ParameterArena<float>& arena);
+
+// Fills the arena's parameters from another trial's checkpoint (TrainerEnv::init_from).
+absl::Status ReadStart(const std::string& path, const TrialInputs& inputs,
+                       ParameterArena<float>& arena);
 
 // Fills the memory and returns the rest. NOT_FOUND: no such file. INVALID_ARGUMENT: no safetensors
 // file, or not with what this model and optimiser need. FAILED_PRECONDITION: it belongs to another

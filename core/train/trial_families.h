@@ -17,6 +17,9 @@ std::unique_ptr<TrialModel> MakeKneserNeyTrial();
 std::unique_ptr<TrialModel> MakeLogLinearTrial();
 std::unique_ptr<TrialModel> MakeUnigramTrial();
 
+// The one for the variant's model.type; nullptr for noop, which has no model.
+std::unique_ptr<TrialModel> MakeTrialModel(const ResolvedVariant& variant);
+
 // Trains nothing and reads no data: sleeps for model.sleep_ms (watching the stop flag) and ends as
 // model.behaviour says. Metrics are drawn from the seed.
 absl::StatusOr<TrialResult> RunNoopTrial(const TrialInputs& inputs, MeasurementSink& sink);

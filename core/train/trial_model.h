@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -76,6 +77,11 @@ class TrialModel {
   virtual Trainable* trainable() { return nullptr; }
   // With the present parameters.
   virtual absl::StatusOr<Score> Evaluate(Split split) = 0;
+  // -log P(token | tokens) for every token that may come next, with the present parameters.
+  // INVALID_ARGUMENT: an id that is none. UNIMPLEMENTED: the model reads no tokens.
+  virtual absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) {
+    return absl::UnimplementedError("the model predicts no next token");
+  }
   // Adds "model/parameters" and what the solution chose ("solve/..."), by metric key.
   virtual void Describe(std::map<std::string, double>* metrics) const = 0;
 };

@@ -1,0 +1,43 @@
+#include "core/train/stored_model.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/train/score_metrics.h"
+#include "core/train/trial_families.h"
+
+namespace saffron {
+
+absl::StatusOr<std::unique_ptr<StoredModel>> StoredModel::Open(const std::string& path,
+                                                               const TrainerEnv& env) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
+  const auto refuse = [&](const absl::Status& status) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", status.message()));
+  };
+  std::unique_ptr<StoredModel> stored(new StoredModel());
+  absl::StatusOr<CheckpointHeader> header = ReadCheckpointHeader(file->content());
+  if (!header.ok()) return refuse(header.status());
+  stored->header_ = *std::move(header);
+  const absl::StatusOr<ResolvedVariant> variant = ResolvedVariant::Resolve(stored->header_.params);
+  if (!variant.ok()) return refuse(variant.status());
+  stored->model_ = MakeTrialModel(*variant);
+  if (stored->model_ == nullptr) return refuse(absl::InvalidArgumentError("has no model"));
+  const TrialInputs inputs{*variant, stored->header_.seed, stored->header_.data_fingerprint, env};
+  RETURN_IF_ERROR(stored->model_->Load(inputs));
+  RETURN_IF_ERROR(stored->model_->Start(inputs, /*moments=*/0));
+  Trainable* const trainable = stored->model_->trainable();
+  if (trainable == nullptr) return refuse(absl::InvalidArgumentError("its model is not trained"));
+  if (const absl::Status read = ReadModel(file->content(), trainable->arena()); !read.ok()) {
+    return refuse(read);
+  }
+  trainable->ArenaRestored();
+  return stored;
+}
+
+absl::StatusOr<std::map<std::string, double>> StoredModel::Evaluate(Split split) {
+  ASSIGN_OR_RETURN(const Score score, model_->Evaluate(split));
+  std::map<std::string, double> metrics;
+  AddScore(SplitName(split), score, &metrics);
+  return metrics;
+}
+
+}  // namespace saffron
