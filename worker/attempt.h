@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -11,9 +12,17 @@
 
 namespace saffron {
 
+// What a trial may be told, and where its files are: as in TrainerEnv.
+struct TrialControls {
+  const std::atomic<bool>& stop;
+  const std::atomic<bool>& hand_back;
+  CheckpointPlan checkpoints = {};
+  std::string resume_from = {};
+};
+
 // Trains what is assigned; the errors are RunTrial's. Tests put their own in its place.
 using TrialBody = std::function<absl::StatusOr<TrialResult>(
-    const v1::Assignment& assignment, const std::atomic<bool>& stop, MeasurementSink& sink)>;
+    const v1::Assignment& assignment, const TrialControls& controls, MeasurementSink& sink)>;
 
 // What the attempt came to. A status becomes a failure class: RESOURCE_EXHAUSTED is OUT_OF_MEMORY,
 // the rest ERROR. (Of a trial that was told to stop, SlotProcess says why.) The final metrics carry

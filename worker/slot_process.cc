@@ -124,6 +124,7 @@ void SlotProcess::Stop(const v1::AttemptRef& ref, StopReason reason) {
 void SlotProcess::SendStop() {
   v1::SlotOrder order;
   *order.mutable_stop() = current_;
+  order.set_hand_back(stop_reason_ == StopReason::kPreempted);
   Order(order).IgnoreError();  // a dead child is noticed by the reader
 }
 
@@ -165,11 +166,12 @@ SlotProcess::Ended SlotProcess::EndedByDeath(const v1::Assignment& assignment) {
   return {std::move(result), StopReason::kNone};
 }
 
-absl::Status SlotProcess::Begin(const v1::Assignment& assignment) {
+absl::Status SlotProcess::Begin(const v1::Assignment& assignment, const v1::SlotFiles& files) {
   std::lock_guard lock(mutex_);
   if (killed_) return absl::CancelledError("the slot is closed");
   v1::SlotOrder order;
   *order.mutable_run() = assignment;
+  *order.mutable_files() = files;
   if (fd_ < 0 || !Order(order).ok()) {
     if (fd_ >= 0) Reap(assignment.ref());  // it died between two trials: no fault of this one
     RETURN_IF_ERROR(Start());
@@ -179,11 +181,10 @@ absl::Status SlotProcess::Begin(const v1::Assignment& assignment) {
   return absl::OkStatus();
 }
 
-SlotProcess::Ended SlotProcess::Run(
-    const v1::Assignment& assignment,
-    const std::function<void(std::vector<v1::Measurement>)>& on_measurements) {
+SlotProcess::Ended SlotProcess::Run(const v1::Assignment& assignment, const v1::SlotFiles& files,
+                                    const Listener& listener) {
   const absl::Time limit_at = absl::Now() + TimeLimit(assignment);
-  if (const absl::Status begun = Begin(assignment); !begun.ok()) {
+  if (const absl::Status begun = Begin(assignment, files); !begun.ok()) {
     return {FailedResult(assignment.ref(), v1::FAILURE_CLASS_ERROR, std::string(begun.message())),
             StopReason::kNone};
   }
@@ -197,8 +198,11 @@ SlotProcess::Ended SlotProcess::Run(
     v1::SlotReport report;
     if (!frame.ok() || !report.ParseFromString(*frame)) return EndedByDeath(assignment);
     if (report.measurements_size() > 0) {
-      on_measurements({std::make_move_iterator(report.mutable_measurements()->begin()),
-                       std::make_move_iterator(report.mutable_measurements()->end())});
+      listener.on_measurements({std::make_move_iterator(report.mutable_measurements()->begin()),
+                                std::make_move_iterator(report.mutable_measurements()->end())});
+    }
+    for (v1::SlotCheckpoint& checkpoint : *report.mutable_checkpoints()) {
+      if (listener.on_checkpoint) listener.on_checkpoint(std::move(checkpoint));
     }
     if (!report.has_result()) continue;
     std::lock_guard lock(mutex_);

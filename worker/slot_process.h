@@ -45,10 +45,13 @@ class SlotProcess {
   void Prepare(const v1::AttemptRef& ref);
 
   // Runs the attempt named last to its end and says how it ended; a child that dies is a failure of
-  // the attempt, out of memory when the kernel killed it. Measurements are passed on as they
-  // arrive, on this thread. One thread at a time.
-  Ended Run(const v1::Assignment& assignment,
-            const std::function<void(std::vector<v1::Measurement>)>& on_measurements);
+  // the attempt, out of memory when the kernel killed it. Measurements and checkpoints are
+  // passed on as they arrive, on this thread. One thread at a time.
+  struct Listener {
+    std::function<void(std::vector<v1::Measurement>)> on_measurements;
+    std::function<void(v1::SlotCheckpoint)> on_checkpoint = {};  // may be null
+  };
+  Ended Run(const v1::Assignment& assignment, const v1::SlotFiles& files, const Listener& listener);
 
   // Asks the attempt to give up. No effect when it is not the one named last. Any thread.
   void Stop(const v1::AttemptRef& ref, StopReason reason);
@@ -57,7 +60,7 @@ class SlotProcess {
   void Kill();
 
  private:
-  absl::Status Begin(const v1::Assignment& assignment);
+  absl::Status Begin(const v1::Assignment& assignment, const v1::SlotFiles& files);
   void KillIfOverdue(absl::Time now);
   Ended EndedByDeath(const v1::Assignment& assignment);
   Ended EndedByStop(const v1::Assignment& assignment, StopReason reason, v1::AttemptResult result);

@@ -91,14 +91,25 @@ void TrialRunner::Serve(Slot& slot) {
       slot.process->Prepare(assignment.ref());
     }
     SlotProcess::Ended ended =
-        slot.process->Run(assignment, [&](std::vector<v1::Measurement> measurements) {
-          listener_->Measured(assignment.ref(), std::move(measurements));
-        });
+        slot.process->Run(assignment, listener_->FilesFor(assignment),
+                          {.on_measurements =
+                               [&](std::vector<v1::Measurement> measurements) {
+                                 listener_->Measured(assignment.ref(), std::move(measurements));
+                               },
+                           .on_checkpoint =
+                               [&](v1::SlotCheckpoint checkpoint) {
+                                 listener_->Saved(assignment.ref(), std::move(checkpoint));
+                               }});
+    bool dropped;
     {
       std::lock_guard lock(mutex_);
       slot.current.Clear();
       if (closing_) return;
-      if (slot.abandoned) continue;
+      dropped = slot.abandoned;
+    }
+    if (dropped) {
+      listener_->Dropped(assignment.ref());
+      continue;
     }
     listener_->Finished(std::move(ended.result));
   }

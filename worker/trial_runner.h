@@ -15,11 +15,16 @@
 
 namespace saffron {
 
-// Hears what the slots do, on their threads. An attempt's calls come in order: any number of
-// Measured, then one Finished.
+// Hears what the slots do, on their threads. An attempt's calls come in order: FilesFor, any number
+// of Measured and Saved, then one of Finished and Dropped.
 class RunnerListener {
  public:
   virtual ~RunnerListener() = default;
+  // The files of an attempt that is about to run. May take its time.
+  virtual v1::SlotFiles FilesFor(const v1::Assignment& assignment) { return {}; }
+  virtual void Saved(const v1::AttemptRef& ref, v1::SlotCheckpoint checkpoint) {}
+  // Abandoned: nothing more is heard of it.
+  virtual void Dropped(const v1::AttemptRef& ref) {}
   virtual void Measured(const v1::AttemptRef& ref, std::vector<v1::Measurement> measurements) = 0;
   virtual void Finished(v1::AttemptResult result) = 0;
 };

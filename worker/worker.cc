@@ -18,6 +18,7 @@
 #include "core/base/process.h"
 #include "grpcpp/grpcpp.h"
 #include "saffron/v1/worker.grpc.pb.h"
+#include "worker/courier.h"
 #include "worker/session.h"
 #include "worker/spool.h"
 #include "worker/trial_runner.h"
@@ -100,6 +101,11 @@ struct Worker::Impl : RunnerListener {
                  .slots = options.slots,
                  .build = options.build,
                  .numerics_version = kNumericsVersion}),
+        courier({.channel = options.channel,
+                 .dir = options.checkpoint_every_s > 0 ? options.spool_dir : "",
+                 .worker_id = session.Registration().worker_id(),
+                 .checkpoint_every_s = options.checkpoint_every_s,
+                 .log = [this](const std::string& line) { Log(line); }}),
         runner(options.slots, options.slot, this) {
     if (!options.spool_dir.empty()) {
       spool = std::make_unique<Spool>(options.spool_dir, session.Registration().worker_id());
@@ -112,8 +118,27 @@ struct Worker::Impl : RunnerListener {
     changed.notify_all();
   }
 
+  v1::SlotFiles FilesFor(const v1::Assignment& assignment) override {
+    return courier.FilesFor(assignment);
+  }
+  void Saved(const v1::AttemptRef& ref, v1::SlotCheckpoint checkpoint) override {
+    courier.Send(ref, std::move(checkpoint));
+  }
+  void Dropped(const v1::AttemptRef& ref) override { courier.Drop(ref); }
+
+  // Until when a hand-back may wait for its checkpoint: some time is left to say so.
+  absl::Time DeliverUntil() {
+    std::lock_guard lock(mutex);
+    return (leaving ? left_at : absl::Now()) + 0.7 * options.leave_within;
+  }
+
   void Finished(v1::AttemptResult result) override {
     const v1::AttemptRef ref = result.ref();
+    const bool preempted = result.failure_class() == v1::FAILURE_CLASS_PREEMPTED;
+    if (!preempted && result.outcome() != v1::OUTCOME_FAILED) courier.DropStates(ref);
+    // What others start from is there before they are told of the result.
+    courier.AwaitDelivery(ref, DeliverUntil());
+    courier.Forget(ref);
     const bool keep = KeepOnDisk(result), was_long = WasLong(result);
     if (result.outcome() == v1::OUTCOME_FAILED && keep) {
       Log(absl::StrCat("trial ", ref.trial_id(), " failed: ", result.message()));
@@ -205,6 +230,7 @@ struct Worker::Impl : RunnerListener {
     });
     if (!status.ok()) return HandleFailure(lock, status, RetryAfter(context));
     const bool first = session.coordinator_id().empty();
+    courier.Open(response.coordinator_id());
     Reconnected();
     Apply(lock, session.Registered(response));
     if (first && !options.quiet)
@@ -311,7 +337,9 @@ struct Worker::Impl : RunnerListener {
   }
 
   void Leave() {
+    courier.Hurry();
     std::lock_guard lock(mutex);
+    if (!leaving) left_at = absl::Now();
     leaving = true;
     session.Drain();
     changed.notify_all();
@@ -327,8 +355,10 @@ struct Worker::Impl : RunnerListener {
   std::condition_variable changed;
   Session session;
   bool leaving = false;
+  absl::Time left_at;  // when leaving began
   bool announced_loss = false;
 
+  Courier courier;
   TrialRunner runner;  // last: its threads use all of the above
 };
 

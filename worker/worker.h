@@ -22,6 +22,9 @@ class Worker {
     int slots = 1;
     SlotProcess::Options slot;
     std::string spool_dir = {};  // empty: results are kept in memory only
+    // Seconds of training between the states that trials leave; 0: they leave none, and none is
+    // handed back. Kept in `spool_dir` on their way.
+    double checkpoint_every_s = 120;
     std::string build = {};
     // How long a leaving worker waits for the coordinator to take back what is in hand.
     absl::Duration leave_within = absl::Seconds(10);

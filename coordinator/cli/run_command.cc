@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "coordinator/cli/checkpoint_options.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
 #include "coordinator/cli/local_plan.h"
@@ -42,6 +43,8 @@ struct RunOptions {
   SweepInput sweep;
   int workers = 0;  // 0: one a core
   int slots = 1;
+  double checkpoint_every_s = 120;
+  KeptFiles files;
 };
 
 int Cores() {
@@ -60,8 +63,12 @@ class Run {
     RETURN_IF_ERROR(PrepareLocally(spec, cli_.data_root).status());
     BlockTermination();
     const SignalWatcher watcher([this](int signal, int n) { OnSignal(signal, n); });
-    auto server = CoordinatorServer::Start(
-        {.db_path = cli_.database, .data_root = cli_.data_root, .lease = kLocalLease});
+    ASSIGN_OR_RETURN(const int64_t budget, options_.files.Budget());
+    auto server = CoordinatorServer::Start({.db_path = cli_.database,
+                                            .data_root = cli_.data_root,
+                                            .lease = kLocalLease,
+                                            .artifact_bytes_max = budget,
+                                            .keep_checkpoints = options_.files.keep});
     if (!server.ok() && ServingAddress(cli_.database).has_value()) {
       return absl::FailedPreconditionError(absl::StrCat(
           server.status().message(), "; to hand it this sweep: ", CommandLine("submit")));
@@ -109,11 +116,18 @@ class Run {
   }
 
   std::vector<std::string> WorkerArgv() const {
-    return {ProgramPath(),   "worker",
-            "--coordinator", server_->address(),
-            "--slots",       absl::StrCat(options_.slots),
-            "--data",        cli_.data_root,
-            "--managed-by",  absl::StrCat(getpid())};
+    return {ProgramPath(),
+            "worker",
+            "--coordinator",
+            server_->address(),
+            "--slots",
+            absl::StrCat(options_.slots),
+            "--checkpoint-every",
+            absl::StrCat(options_.checkpoint_every_s),
+            "--data",
+            cli_.data_root,
+            "--managed-by",
+            absl::StrCat(getpid())};
   }
 
   absl::Status Train() {
@@ -215,6 +229,8 @@ void AddRunCommand(CLI::App& app, Cli& cli) {
       ->type_name("N")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  AddCheckpointEvery(command, &options->checkpoint_every_s);
+  options->files.AddOptions(command);
   cli.AddDatabase(command);
   cli.AddData(command);
   cli.AddOutput(command);

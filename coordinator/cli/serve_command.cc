@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "coordinator/cli/checkpoint_options.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
 #include "coordinator/cli/signals.h"
@@ -24,6 +25,7 @@ namespace {
 struct ServeOptions {
   std::string listen = kDefaultAddress;
   double lease_s = 30;
+  KeptFiles files;
 };
 
 // `address` as another machine would say it: one that stands for every interface is nobody's name.
@@ -39,11 +41,14 @@ std::string ReachableAddress(const std::string& address) {
 
 absl::StatusOr<ExitCode> Serve(const Cli& cli, const ServeOptions& options) {
   BlockTermination();
+  ASSIGN_OR_RETURN(const int64_t budget, options.files.Budget());
   ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorServer> server,
                    CoordinatorServer::Start({.db_path = cli.database,
                                              .listen = options.listen,
                                              .data_root = cli.data_root,
-                                             .lease = absl::Seconds(options.lease_s)}));
+                                             .lease = absl::Seconds(options.lease_s),
+                                             .artifact_bytes_max = budget,
+                                             .keep_checkpoints = options.files.keep}));
   const AddressFile address(cli.database, server->address());
   std::printf("%s\n", server->address().c_str());
   std::fflush(stdout);
@@ -87,6 +92,7 @@ void AddServeCommand(CLI::App& app, Cli& cli) {
       ->type_name("SECONDS")
       ->check(CLI::Range(0.1, 86'400.0))
       ->capture_default_str();
+  options->files.AddOptions(command);
   cli.AddDatabase(command);
   cli.AddData(command);
 }

@@ -31,7 +31,13 @@ void BlockTermination(Interrupts interrupts) {
   pthread_sigmask(SIG_BLOCK, &g_termination, nullptr);
 }
 
+void BlockPreemption() {
+  sigaddset(&g_termination, SIGUSR1);
+  pthread_sigmask(SIG_BLOCK, &g_termination, nullptr);
+}
+
 ExitCode ExitCodeOfSignal(int signal) {
+  if (signal == SIGUSR1) return ExitCode::kDone;
   return signal == SIGINT ? ExitCode::kInterrupted : ExitCode::kTerminated;
 }
 

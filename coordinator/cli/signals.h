@@ -16,6 +16,10 @@ enum class Interrupts { kHandle, kIgnore };
 // whose threads would otherwise receive them. SIGHUP is left alone where it is ignored (nohup).
 void BlockTermination(Interrupts interrupts = Interrupts::kHandle);
 
+// SIGUSR1 too, by which batch systems announce that a machine will be taken away. After
+// BlockTermination.
+void BlockPreemption();
+
 // The process's exit code after `signal`.
 ExitCode ExitCodeOfSignal(int signal);
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/cli/checkpoint_options.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
 #include "coordinator/cli/program.h"
@@ -25,6 +26,7 @@ namespace {
 struct WorkerOptions {
   int slots = 1;
   std::string spool_dir = Spool::DefaultDir();
+  double checkpoint_every_s = 120;
   pid_t managed_by = 0;
 };
 
@@ -38,12 +40,14 @@ absl::StatusOr<ExitCode> Work(const Cli& cli, const WorkerOptions& options) {
   const bool managed = options.managed_by != 0;
   if (managed) EndWith(options.managed_by);
   BlockTermination(managed ? Interrupts::kIgnore : Interrupts::kHandle);
+  BlockPreemption();
   const std::string address = cli.coordinator.empty() ? kDefaultAddress : cli.coordinator;
   Worker worker({.channel = ConnectToCoordinator(address),
                  .address = address,
                  .slots = options.slots,
                  .slot = {.argv = {ProgramPath(), "worker-slot", "--data", cli.data_root}},
                  .spool_dir = options.spool_dir,
+                 .checkpoint_every_s = options.checkpoint_every_s,
                  .build = kVersion,
                  .quiet = managed,
                  .log = PrintMessage});
@@ -85,6 +89,7 @@ void AddWorkerCommand(CLI::App& app, Cli& cli) {
                    "Where results are kept until the coordinator has them")
       ->type_name("DIR")
       ->capture_default_str();
+  AddCheckpointEvery(command, &options->checkpoint_every_s);
   command->add_option("--managed-by", options->managed_by)->group("");
   cli.AddData(command);
 

@@ -67,6 +67,17 @@ struct SyncAnswer {
   }
 };
 
+// A file that an attempt left (artifact.proto).
+struct ArtifactCall {
+  AttemptId attempt = {};
+  ArtifactRecord artifact = {};
+  bool stored = false;  // on disk, to be recorded; else: whether it is wanted
+};
+struct ArtifactAnswer {
+  bool wanted = false;
+  std::string reason = {};  // why not
+};
+
 struct SubmitAnswer {
   RoadmapId roadmap = {};
   std::string name = {};

@@ -26,6 +26,7 @@ absl::Status Engine::Load() {
   sessions_.clear();
   names_.clear();
   ASSIGN_OR_RETURN(to_review_, store_->LoadWorkers());
+  ASSIGN_OR_RETURN(with_state_, store_->TrialsWithState());
   return absl::OkStatus();
 }
 
@@ -86,6 +87,10 @@ void Engine::Cancel(ControlCall call, Done<int64_t> done) {
 
 void Engine::Resume(ControlCall call, Done<int64_t> done) {
   Post(done, false, [this, call = std::move(call), done] { return DoControl(call, true, done); });
+}
+
+void Engine::Artifact(ArtifactCall call, Done<ArtifactAnswer> done) {
+  Post(done, false, [this, call = std::move(call), done] { return DoArtifact(call, done); });
 }
 
 void Engine::Status(std::string roadmap, Done<RoadmapStatus> done) {
@@ -234,6 +239,7 @@ absl::StatusOr<Effects> Engine::Apply(const Event& event) {
   RETURN_IF_ERROR(BeginOnce());
   RETURN_IF_ERROR(store_->Record(effects, now_));
   NoteFailures(effects);
+  RETURN_IF_ERROR(ForgetStates(effects));
   for (const Effect& effect : effects) {
     if (const auto* left = std::get_if<WorkerLeft>(&effect)) {
       auto name = names_.find(left->worker);

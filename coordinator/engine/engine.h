@@ -41,6 +41,13 @@ class Engine {
     // Whether the worker's process is known to have ended; asked at the start and when a worker's
     // connection breaks, so that its trials need not wait for the lease. Not set: never known.
     std::function<bool(const WorkerInfo&)> is_gone = {};
+    // Most bytes of stored files; 0: any. What can be spared goes first (RunStore::MakeRoom), then
+    // new files are not wanted.
+    int64_t artifact_bytes_max = 0;
+    // Called on the engine's thread for files that nobody keeps any more.
+    std::function<void(const std::string& sha256)> delete_artifact = {};
+    // Which checkpoints every trial that ends with a result leaves: "best", "last".
+    std::vector<std::string> keep_checkpoints = {};
   };
   using CallId = int64_t;
 
@@ -57,6 +64,8 @@ class Engine {
   void Submit(std::shared_ptr<const Submission> submission, Done<SubmitAnswer> done);
   void Cancel(ControlCall call, Done<int64_t> done);  // trials changed
   void Resume(ControlCall call, Done<int64_t> done);
+  // NOT_FOUND: no such trial. INVALID_ARGUMENT: it never had that attempt.
+  void Artifact(ArtifactCall call, Done<ArtifactAnswer> done);
   void Status(std::string roadmap, Done<RoadmapStatus> done);
   void Explain(TrialId trial, Done<Explanation> done);
 
@@ -122,6 +131,14 @@ class Engine {
   absl::Status DoSubmit(const Submission& submission, const Done<SubmitAnswer>& done);
   absl::Status DoControl(const ControlCall& call, bool resume, const Done<int64_t>& done);
   absl::Status DoStatus(const std::string& roadmap, const Done<RoadmapStatus>& done);
+  absl::Status DoArtifact(const ArtifactCall& call, const Done<ArtifactAnswer>& done);
+  // Why the file is not wanted; empty when it is, and then there is room for it.
+  absl::StatusOr<std::string> WhyUnwanted(const ArtifactCall& call);
+  // States of trials that now have a result are given up.
+  absl::Status ForgetStates(const Effects& effects);
+  // What the attempt starts from and is to leave.
+  absl::Status AddFiles(AttemptId attempt, bool is_new, TrialOrder* order);
+  void DeleteAfterCommit(std::vector<std::string> sha256);
   absl::Status DoExplain(TrialId trial, const Done<Explanation>& done);
 
   // Applies the event and records its effects; workers told to drop something hear of it.
@@ -170,6 +187,7 @@ class Engine {
   std::set<std::pair<absl::Time, CallId>> held_until_;
   std::set<CallId> hungry_;  // those of held_ that want work: few, when there is any
   std::map<RoadmapId, RoadmapView> roadmaps_;
+  std::set<TrialId> with_state_;  // trials that have a state to go on from
   // Of the batch: told OK after the commit, or why there was none.
   std::vector<std::function<void(const absl::Status&)>> answers_;
   bool in_transaction_ = false;

@@ -139,16 +139,17 @@ absl::Status Engine::RecordReports(const SyncCall& call, const Effects& effects,
 }
 
 absl::Status Engine::AddOrders(const Effects& effects, WorkerId worker, SyncAnswer* answer) {
-  const auto add = [&](AttemptId attempt, RoadmapId roadmap) -> absl::Status {
+  const auto add = [&](AttemptId attempt, RoadmapId roadmap, bool is_new) -> absl::Status {
     ASSIGN_OR_RETURN(TrialOrder order, store_->LoadOrder(attempt.trial, roadmap));
+    RETURN_IF_ERROR(AddFiles(attempt, is_new, &order));
     answer->assignments.push_back({attempt, std::move(order)});
     return absl::OkStatus();
   };
   for (const Effect& effect : effects) {
     if (const auto* assigned = std::get_if<AttemptAssigned>(&effect)) {
-      RETURN_IF_ERROR(add(assigned->attempt, assigned->roadmap));
+      RETURN_IF_ERROR(add(assigned->attempt, assigned->roadmap, true));
     } else if (const auto* repeated = std::get_if<AttemptRepeated>(&effect)) {
-      RETURN_IF_ERROR(add(repeated->attempt, repeated->roadmap));
+      RETURN_IF_ERROR(add(repeated->attempt, repeated->roadmap, false));
     } else if (const auto* abandoned = std::get_if<AttemptAbandoned>(&effect)) {
       if (abandoned->worker == worker) answer->abandon.push_back(abandoned->attempt);
     }

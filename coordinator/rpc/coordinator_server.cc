@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/artifacts/artifact_store.h"
 #include "coordinator/engine/clock.h"
 #include "coordinator/engine/engine.h"
 #include "coordinator/engine/engine_thread.h"
+#include "coordinator/rpc/artifact_edge.h"
 #include "coordinator/rpc/listen_address.h"
 #include "coordinator/rpc/roadmap_edge.h"
 #include "coordinator/rpc/worker_edge.h"
@@ -29,10 +31,12 @@ struct CoordinatorServer::Impl {
   RealClock clock;
   DataStore data;
   std::unique_ptr<RunStore> store;
+  std::unique_ptr<ArtifactStore> files;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<EngineThread> thread;
   std::unique_ptr<WorkerEdge> workers;
   std::unique_ptr<RoadmapEdge> roadmaps;
+  std::unique_ptr<ArtifactEdge> artifacts;
   std::unique_ptr<grpc::Server> server;
   ListenAddress listen;
   int port = 0;
@@ -69,16 +73,30 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   ASSIGN_OR_RETURN(impl->store, RunStore::Open({.path = options.db_path,
                                                 .survive_power_loss = options.survive_power_loss},
                                                now));
+  impl->files = std::make_unique<ArtifactStore>(
+      ArtifactStore::Options{.root = impl->store->path() + ".artifacts"});
+  ASSIGN_OR_RETURN(const std::set<std::string> kept, impl->store->KeptDigests());
+  RETURN_IF_ERROR(impl->files->KeepOnly(kept).status());
   Engine::Options engine_options{.scheduler = {.lease = options.lease},
                                  .numerics = kNumericsVersion,
-                                 .is_gone = [space = ProcessSpace()](const WorkerInfo& worker) {
-                                   return !space.empty() && worker.process_space == space &&
-                                          IsProcessGone(worker.pid);
-                                 }};
+                                 .is_gone =
+                                     [space = ProcessSpace()](const WorkerInfo& worker) {
+                                       return !space.empty() && worker.process_space == space &&
+                                              IsProcessGone(worker.pid);
+                                     },
+                                 .artifact_bytes_max = options.artifact_bytes_max,
+                                 .delete_artifact =
+                                     [files = impl->files.get()](const std::string& sha256) {
+                                       // What stays behind goes when a coordinator starts.
+                                       files->Delete(sha256).IgnoreError();
+                                     },
+                                 .keep_checkpoints = options.keep_checkpoints};
   ASSIGN_OR_RETURN(impl->engine, Engine::Start(engine_options, impl->store.get(), now));
   impl->workers = std::make_unique<WorkerEdge>(impl->engine.get());
   impl->roadmaps = std::make_unique<RoadmapEdge>(impl->engine.get(), &impl->data,
                                                  impl->store->path(), kNumericsVersion);
+
+  impl->artifacts = std::make_unique<ArtifactEdge>(impl->engine.get(), impl->files.get());
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -88,6 +106,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
                            &impl->port);
   builder.RegisterService(impl->workers.get());
   builder.RegisterService(impl->roadmaps.get());
+  builder.RegisterService(impl->artifacts.get());
   impl->thread = std::make_unique<EngineThread>(impl->engine.get(), &impl->clock);
   impl->server = builder.BuildAndStart();
   if (impl->server == nullptr || impl->port == 0) {
@@ -113,6 +132,7 @@ void CoordinatorServer::Shutdown() {
   impl_->roadmaps->Stop();
   impl_->server->Wait();
   impl_->server.reset();
+  impl_->artifacts.reset();
   impl_->roadmaps.reset();
   impl_->workers.reset();
   impl_->thread.reset();

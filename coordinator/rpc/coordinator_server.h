@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -23,6 +24,10 @@ class CoordinatorServer {
     // of every process, kill -9 included, and a power cut may take back the last moments, which are
     // then run again; the database stays consistent either way.
     bool survive_power_loss = true;
+    // Most bytes of checkpoints kept in FILE.artifacts; 0: any.
+    int64_t artifact_bytes_max = int64_t{20} << 30;
+    // Which checkpoints every trial with a result leaves there: "best", "last".
+    std::vector<std::string> keep_checkpoints = {};
   };
 
   // Opens or creates the database, takes its lock, recovers, and serves WorkerService,

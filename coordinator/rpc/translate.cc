@@ -75,6 +75,14 @@ void SetValue(const ParamValue& value, v1::ParamValue* out) {
   }
 }
 
+void SetArtifact(const ArtifactRecord& record, v1::Artifact* out) {
+  out->set_sha256(record.sha256);
+  out->set_bytes(record.bytes);
+  out->set_kind(record.kind);
+  out->set_role(record.role);
+  out->set_step(record.step);
+}
+
 }  // namespace
 
 absl::Duration FromProto(const google::protobuf::Duration& d) {
@@ -130,6 +138,8 @@ void ToProto(const SyncAnswer& answer, v1::SyncResponse* response) {
     if (a.order.trial_time) SetDuration(*a.order.trial_time, out->mutable_time_limit());
     out->set_memory_limit_bytes(a.order.memory_bytes.value_or(0));
     out->set_label(a.order.label);
+    if (a.order.resume_from) SetArtifact(*a.order.resume_from, out->mutable_resume_from());
+    for (const std::string& role : a.order.keep_checkpoints) out->add_keep_checkpoints(role);
   }
   for (AttemptId attempt : answer.abandon) SetRef(attempt, response->add_abandon());
   for (AttemptId attempt : answer.acknowledged)

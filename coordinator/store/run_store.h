@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "absl/time/time.h"
 #include "coordinator/scheduler/event.h"
 #include "coordinator/scheduler/scheduler.h"
+#include "coordinator/store/artifact_record.h"
 #include "coordinator/store/database_lock.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/submission.h"
@@ -48,6 +50,8 @@ struct TrialOrder {
   std::optional<absl::Duration> trial_time;
   std::optional<int64_t> memory_bytes;
   std::string label;  // "roadmap/block #position"
+  std::optional<ArtifactRecord> resume_from = {};   // the newest state of an earlier attempt
+  std::vector<std::string> keep_checkpoints = {};   // "best", "last": to store with the result
 };
 
 struct RoadmapInfo {
@@ -120,6 +124,15 @@ class RunStore {
     std::vector<AttemptRecord> attempts;
   };
   absl::StatusOr<TrialRecord> LoadTrialRecord(TrialId trial);
+  // What is kept for the trial, the latest step first.
+  absl::StatusOr<std::vector<ArtifactRecord>> KeptArtifacts(TrialId trial);
+  absl::StatusOr<std::set<TrialId>> TrialsWithState();
+  // Which checkpoints ("best", "last") unfinished trials are to start from.
+  absl::StatusOr<std::vector<std::string>> WantedCheckpoints(TrialId trial);
+  absl::StatusOr<std::set<std::string>> KeptDigests();
+  absl::StatusOr<int64_t> KeptBytes();  // equal files count once
+  // Those of the digests that nothing keeps.
+  absl::StatusOr<std::vector<std::string>> Unkept(std::vector<std::string> sha256);
   absl::StatusOr<SubmissionPlan> Plan(const Submission& s) { return PlanSubmission(db_, s); }
 
   // ---- Recording, within a transaction
@@ -133,6 +146,16 @@ class RunStore {
   // Something that happened to the coordinator, a roadmap or a worker as a whole.
   absl::Status RecordEvent(std::string_view kind, std::optional<RoadmapId> roadmap,
                            std::optional<WorkerId> worker, std::string_view reason, absl::Time now);
+  // The file is on disk and kept for the attempt's trial. Repeating it changes nothing.
+  absl::Status RecordArtifact(AttemptId attempt, const ArtifactRecord& artifact, absl::Time now);
+  // The attempt goes on from the state of an earlier one.
+  absl::Status RecordResume(AttemptId attempt, int64_t step, absl::Time now);
+  // Gives up the trial's states of steps < `below`. Like MakeRoom, returns the digests of files
+  // that nobody keeps any more: to be deleted once this is committed.
+  absl::StatusOr<std::vector<std::string>> GiveUpStates(TrialId trial, int64_t below,
+                                                        absl::Time now);
+  // Gives up at least `bytes` of what can be spared, as far as there is so much.
+  absl::StatusOr<std::vector<std::string>> MakeRoom(int64_t bytes, absl::Time now);
   // A new revision unless the current one is the same; `change` tells the scheduler.
   absl::StatusOr<StoredRevision> RecordSubmission(const Submission& submission, absl::Time now);
 

@@ -182,7 +182,7 @@ CREATE TABLE artifacts (
   id         INTEGER PRIMARY KEY,
   sha256     TEXT NOT NULL,              -- of the bytes; names the file in the artifact store
   bytes      INTEGER NOT NULL,
-  kind       TEXT NOT NULL,              -- 'checkpoint', 'trace', 'report', ...
+  kind       TEXT NOT NULL,              -- 'state' of a trial without a result, 'checkpoint' of one with, ...
   role       TEXT NOT NULL,              -- of a checkpoint: 'best' or 'last'; else ''
   trial      INTEGER REFERENCES trials (id),
   attempt    INTEGER,                    -- that made it
@@ -220,6 +220,7 @@ CREATE TABLE events (
   at_us   INTEGER NOT NULL,
   kind    TEXT NOT NULL,                 -- of a trial: 'queued', 'leased', 'recovered', 'attempt_failed',
                                          -- 'attempt_cancelled', 'late_result', or the outcome it ended in;
+                                         -- 'resumed' (from a state), 'artifact_deleted' (for the budget);
                                          -- of a worker: 'joined', 'left', 'lost';
                                          -- of a roadmap: 'submitted', 'cancel', 'resume'; 'paused', 'started'
   trial   INTEGER,

@@ -25,12 +25,12 @@ absl::StatusOr<TrialResult> Sleep(absl::Duration duration, const std::atomic<boo
   return TrialResult{.message = "", .metrics = {{"test/perplexity", 2.0}}};
 }
 
-absl::StatusOr<TrialResult> Behave(const v1::Assignment& assignment, const std::atomic<bool>& stop,
+absl::StatusOr<TrialResult> Behave(const v1::Assignment& assignment, const TrialControls& controls,
                                    MeasurementSink& sink) {
   const std::vector<std::string> words = absl::StrSplit(assignment.label(), ' ');
   int amount = 0;
   if (words.size() > 1 && !absl::SimpleAtoi(words[1], &amount)) std::abort();
-  if (words[0] == "sleep") return Sleep(absl::Milliseconds(amount), &stop);
+  if (words[0] == "sleep") return Sleep(absl::Milliseconds(amount), &controls.stop);
   if (words[0] == "hang") return Sleep(absl::Hours(1), nullptr);
   if (words[0] == "fail") return absl::InvalidArgumentError("cannot be trained");
   if (words[0] == "throw") throw std::runtime_error("surprise");

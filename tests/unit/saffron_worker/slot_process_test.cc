@@ -19,9 +19,10 @@ class SlotProcessTest : public testing::Test {
  protected:
   SlotProcess::Ended Run(const v1::Assignment& assignment) {
     slot_.Prepare(assignment.ref());
-    return slot_.Run(assignment, [this](std::vector<v1::Measurement> measurements) {
-      measurements_.insert(measurements_.end(), measurements.begin(), measurements.end());
-    });
+    return slot_.Run(assignment, {}, {[this](std::vector<v1::Measurement> measurements) {
+                       measurements_.insert(measurements_.end(), measurements.begin(),
+                                            measurements.end());
+                     }});
   }
   SlotProcess::Ended Run(const std::string& label) { return Run(AssignmentFor(++trial_, label)); }
 
@@ -95,7 +96,8 @@ TEST_F(SlotProcessTest, ATrialThatDoesNotStopWhenToldIsKilled) {
 TEST_F(SlotProcessTest, StopHandsBackTheAttemptAndOnlyThat) {
   const v1::Assignment assignment = AssignmentFor(5, "sleep 60000");
   slot_.Prepare(assignment.ref());
-  auto running = std::async(std::launch::async, [&] { return slot_.Run(assignment, [](auto) {}); });
+  auto running =
+      std::async(std::launch::async, [&] { return slot_.Run(assignment, {}, {[](auto) {}}); });
   slot_.Stop(AssignmentFor(5, "", 2).ref(), StopReason::kPreempted);  // another attempt
   EXPECT_EQ(running.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
   slot_.Stop(assignment.ref(), StopReason::kPreempted);
@@ -108,13 +110,14 @@ TEST_F(SlotProcessTest, AStopBeforeTheTrialBeganIsNotLost) {
   const v1::Assignment assignment = AssignmentFor(5, "sleep 60000");
   slot_.Prepare(assignment.ref());
   slot_.Stop(assignment.ref(), StopReason::kAbandoned);
-  EXPECT_EQ(slot_.Run(assignment, [](auto) {}).stopped, StopReason::kAbandoned);
+  EXPECT_EQ(slot_.Run(assignment, {}, {[](auto) {}}).stopped, StopReason::kAbandoned);
 }
 
 TEST_F(SlotProcessTest, AKilledSlotReturnsAtOnceAndStaysDown) {
   const v1::Assignment assignment = AssignmentFor(5, "hang");
   slot_.Prepare(assignment.ref());
-  auto running = std::async(std::launch::async, [&] { return slot_.Run(assignment, [](auto) {}); });
+  auto running =
+      std::async(std::launch::async, [&] { return slot_.Run(assignment, {}, {[](auto) {}}); });
   absl::SleepFor(absl::Milliseconds(20));
   slot_.Kill();
   running.get();
@@ -125,7 +128,7 @@ TEST(SlotProcess, AProgramThatCannotBeStartedFailsTheAttempt) {
   SlotProcess slot({.argv = {"/nonexistent/saffron"}});
   const v1::Assignment assignment = AssignmentFor(1, "succeed");
   slot.Prepare(assignment.ref());
-  const SlotProcess::Ended ended = slot.Run(assignment, [](auto) {});
+  const SlotProcess::Ended ended = slot.Run(assignment, {}, {[](auto) {}});
   EXPECT_EQ(ended.result.outcome(), v1::OUTCOME_FAILED);
   EXPECT_THAT(ended.result.message(), HasSubstr("/nonexistent/saffron"));
 }

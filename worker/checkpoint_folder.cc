@@ -1,0 +1,142 @@
+#include "worker/checkpoint_folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "core/base/digest.h"
+#include "core/base/status_macros.h"
+#include "core/checkpoint/safetensors.h"
+#include "core/data/files.h"
+#include "core/train/training_state.h"
+
+namespace saffron {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr char kSuffix[] = ".checkpoints";
+constexpr char kLock[] = "/lock";
+constexpr char kFileSuffix[] = ".safetensors";
+
+// "t12-a3-400.safetensors" or "t12-a3-best.safetensors" as an attempt and what it left; nullopt for
+// other names.
+std::optional<LeftBehind> ParseName(const std::string& name) {
+  if (!absl::EndsWith(name, kFileSuffix)) return std::nullopt;
+  const std::vector<std::string> parts =
+      absl::StrSplit(name.substr(0, name.size() - sizeof(kFileSuffix) + 1), '-');
+  int64_t trial = 0;
+  int32_t attempt = 0;
+  if (parts.size() != 3 || !absl::StartsWith(parts[0], "t") || !absl::StartsWith(parts[1], "a") ||
+      !absl::SimpleAtoi(parts[0].substr(1), &trial) ||
+      !absl::SimpleAtoi(parts[1].substr(1), &attempt)) {
+    return std::nullopt;
+  }
+  LeftBehind left;
+  left.ref.set_trial_id(trial);
+  left.ref.set_attempt(attempt);
+  const bool for_good = parts[2] == "best" || parts[2] == "last";
+  left.checkpoint.mutable_artifact()->set_kind(for_good ? "checkpoint" : "state");
+  if (for_good) left.checkpoint.mutable_artifact()->set_role(parts[2]);
+  return left;
+}
+
+// The step that the file says it is of; nullopt when it is no checkpoint.
+std::optional<int64_t> StepOf(const std::string& path) {
+  const auto file = SafetensorsFile::Open(path);
+  if (!file.ok()) return std::nullopt;
+  const auto header = ReadCheckpointHeader((*file)->content());
+  if (!header.ok()) return std::nullopt;
+  return header->step;
+}
+
+// Moves what is worth it from `orphan` to `folder`.
+std::vector<LeftBehind> MoveFrom(const std::string& orphan, const std::string& folder) {
+  std::vector<LeftBehind> all;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(orphan, error)) {
+    const std::string name = entry.path().filename().string();
+    std::optional<LeftBehind> left = ParseName(name);
+    if (!left.has_value()) continue;
+    const std::string path = absl::StrCat(folder, "/", name);
+    const absl::StatusOr<std::string> digest = Sha256HexOfFile(entry.path().string());
+    const auto bytes = entry.file_size(error);
+    const std::optional<int64_t> step = StepOf(entry.path().string());
+    if (!digest.ok() || !step.has_value() || error) continue;
+    fs::rename(entry.path(), path, error);
+    if (error) continue;
+    left->checkpoint.set_path(path);
+    left->checkpoint.mutable_artifact()->set_step(*step);
+    left->checkpoint.mutable_artifact()->set_sha256(*digest);
+    left->checkpoint.mutable_artifact()->set_bytes(static_cast<int64_t>(bytes));
+    all.push_back(*std::move(left));
+  }
+  return all;
+}
+
+}  // namespace
+
+CheckpointFolder::~CheckpointFolder() { Close(); }
+
+std::string CheckpointFolder::Path() const {
+  return absl::StrCat(dir_, "/", coordinator_id_, ".", worker_id_, kSuffix);
+}
+
+std::string CheckpointFolder::PrefixOf(const v1::AttemptRef& ref) const {
+  return absl::StrCat(Path(), "/t", ref.trial_id(), "-a", ref.attempt());
+}
+
+void CheckpointFolder::Close() {
+  if (lock_ < 0) return;
+  std::error_code error;
+  // Only where nothing else is in it: what was not delivered is for the next worker.
+  if (std::distance(fs::directory_iterator(Path(), error), fs::directory_iterator()) == 1) {
+    fs::remove_all(Path(), error);
+  }
+  ::close(lock_);
+  lock_ = -1;
+}
+
+absl::Status CheckpointFolder::Open(const std::string& coordinator_id) {
+  if (is_open() && coordinator_id == coordinator_id_) return absl::OkStatus();
+  if (coordinator_id.empty() || coordinator_id.find('/') != std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("coordinator id '", coordinator_id, "'"));
+  }
+  Close();
+  coordinator_id_ = coordinator_id;
+  RETURN_IF_ERROR(MakeFolders(Path()));
+  const std::string path = Path() + kLock;
+  lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_ < 0) return FileError("create", path, errno);
+  ::flock(lock_, LOCK_EX | LOCK_NB);
+  return absl::OkStatus();
+}
+
+std::vector<LeftBehind> CheckpointFolder::Adopt() {
+  std::vector<LeftBehind> adopted;
+  std::error_code error;
+  if (!is_open()) return adopted;
+  for (const auto& entry : fs::directory_iterator(dir_, error)) {
+    const std::string path = entry.path().string(), name = entry.path().filename().string();
+    if (path == Path() || !absl::StartsWith(name, coordinator_id_ + ".") ||
+        !absl::EndsWith(name, kSuffix)) {
+      continue;
+    }
+    const int lock = ::open((path + kLock).c_str(), O_RDWR | O_CLOEXEC);
+    if (lock < 0) continue;
+    if (::flock(lock, LOCK_EX | LOCK_NB) == 0) {
+      for (LeftBehind& left : MoveFrom(path, Path())) adopted.push_back(std::move(left));
+      fs::remove_all(path, error);
+    }
+    ::close(lock);
+  }
+  return adopted;
+}
+
+}  // namespace saffron
