@@ -109,6 +109,8 @@ void AddShowCommand(CLI::App& app, Cli& cli);
 void AddDiffCommand(CLI::App& app, Cli& cli);
 void AddQueryCommand(CLI::App& app, Cli& cli);
 void AddReportCommand(CLI::App& app, Cli& cli);
+void AddReplayCommand(CLI::App& app, Cli& cli);
+void AddModelCommand(CLI::App& app, Cli& cli);
 void AddReferenceCommand(CLI::App& app, Cli& cli);
 // Corpora.
 void AddDataCommand(CLI::App& app, Cli& cli);

@@ -46,6 +46,8 @@ int main(int argc, char** argv) {
   saffron::AddDiffCommand(app, cli);
   saffron::AddQueryCommand(app, cli);
   saffron::AddReportCommand(app, cli);
+  saffron::AddReplayCommand(app, cli);
+  saffron::AddModelCommand(app, cli);
   saffron::AddReferenceCommand(app, cli);
   saffron::AddDataCommand(app, cli);
   return cli.Main(app, argc, argv);
