@@ -26,9 +26,9 @@ baseline:
   data.tokens: 20000
   data.eval_tokens: 1000
   model.bits: 16
-  train.steps: 400
+  train.steps: 5000
   train.batch: 512
-  train.eval_every: 10
+  train.eval_every: 25
 )";
 
 class ResumeTest : public testing::Test {
