@@ -26,9 +26,9 @@ baseline:
   data.tokens: 20000
   data.eval_tokens: 1000
   model.bits: 16
-  train.steps: 5000
+  train.steps: 10000
   train.batch: 512
-  train.eval_every: 25
+  train.eval_every: 50
 )";
 
 class ResumeTest : public testing::Test {
@@ -88,15 +88,11 @@ TEST_F(ResumeTest, APreemptedTrialIsFinishedByAnotherWorker) {
       scene_.One("SELECT step FROM artifacts WHERE kind = 'state' AND deleted_us IS NULL"));
   EXPECT_GT(step, 50);
   auto second = Worker();
-  ASSERT_TRUE(TrainedBeyond(step));
-  second->Signal(SIGUSR1);  // as batch systems say it
-  EXPECT_EQ(second->Wait().exit_code, 0);
-  auto third = Worker();
   EXPECT_EQ(scene_.Run({"wait", "last"}).exit_code, 0);
-  EXPECT_EQ(Attempts(), "preempted,preempted,succeeded");
+  EXPECT_EQ(Attempts(), "preempted,succeeded");
   EXPECT_THAT(scene_.One("SELECT group_concat(reason) FROM events WHERE kind = 'resumed'"),
               HasSubstr(absl::StrCat("from step ", step)));
-  EXPECT_THAT(third->err() + second->err(), Not(HasSubstr("from the start")));
+  EXPECT_THAT(second->err(), Not(HasSubstr("from the start")));
   ExpectAsIfNothingHadHappened();
 }
 
