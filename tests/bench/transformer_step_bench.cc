@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/check.h"
 #include "core/base/random.h"
 #include "core/math/matrix.h"
 #include "core/math/packed_gemm.h"
@@ -98,10 +99,12 @@ double ModelFlops(const StepShape& s) {
 
 void Run(const StepShape& s, double peak, double seconds) {
   auto optimizer = *MakeOptimizer<float>("adamw", {});
-  auto network = *TransformerNetwork<float>::Create(ModelOf(s), {.moments = optimizer->moments()});
+  auto network = *TransformerNetwork<float>::Create(ModelOf(s), {});
   const CounterRandom random(1, RandomPurpose::kTest);
   const absl::Span<float> p = network->arena().parameters();
   for (size_t i = 0; i < p.size(); ++i) p[i] = 0.02f * static_cast<float>(random.Normal(i));
+  const absl::Status prepared = optimizer->Prepare(network->arena());
+  CHECK(prepared.ok()) << prepared;
   const int tokens = s.sequences * s.length;
   std::vector<int32_t> inputs(tokens), targets(tokens);
   for (int i = 0; i < tokens; ++i) {
@@ -118,8 +121,8 @@ void Run(const StepShape& s, double peak, double seconds) {
   const double flops = ModelFlops(s);
   std::printf(
       "%s  V=%d d=%d L=%d H=%d T=%d B=%d: step %.2f ms (gradient %.2f), %.1f k tokens/s, "
-      "%.1f GFLOP/s, %.1f %% of the peak (best step %.1f %%); %.1f MB arena, %.1f MB "
-      "workspace\n",
+      "%.1f GFLOP/s, %.1f %% of the peak (best step %.1f %%); %.1f MB of parameters, "
+      "gradients and moments, %.1f MB of workspace\n",
       s.name, s.vocab, s.width, s.layers, s.heads, s.length, s.sequences, 1e3 * whole.median,
       1e3 * gradient.median, 1e-3 * tokens / whole.median, 1e-9 * flops / whole.median,
       100 * flops / whole.median / peak, 100 * flops / whole.least / peak,
