@@ -96,7 +96,13 @@ class Sparse : public Bed {
     MoeLosses losses;
     for (int64_t row = 0; row < kBatch; row += rows) {
       const int64_t sequences = std::min(rows, kBatch - row) / kLength;
-      const Chunk chunk{row, sequences, kLength, 1, true, kBatch};
+      const Chunk chunk{.first = row,
+                        .sequences = sequences,
+                        .length = kLength,
+                        .step = 1,
+                        .first_drawn = row,
+                        .train = true,
+                        .batch = kBatch};
       layer_.back().Draw(chunk);
       layer_.back().Forward(chunk, From(x, row), From(y, row), losses);
       layer_.back().Backward(chunk, From(dy, row), From(dx, row), gradient.data(), scratch_);
