@@ -49,9 +49,9 @@ struct TrialOrder {
   std::string fingerprint;
   std::optional<absl::Duration> trial_time;
   std::optional<int64_t> memory_bytes;
-  std::string label;  // "roadmap/block #position"
-  std::optional<ArtifactRecord> resume_from = {};   // the newest state of an earlier attempt
-  std::vector<std::string> keep_checkpoints = {};   // "best", "last": to store with the result
+  std::string label;                               // "roadmap/block #position"
+  std::optional<ArtifactRecord> resume_from = {};  // the newest state of an earlier attempt
+  std::vector<std::string> keep_checkpoints = {};  // "best", "last": to store with the result
 };
 
 struct RoadmapInfo {

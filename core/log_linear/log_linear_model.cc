@@ -92,8 +92,7 @@ std::map<std::string, double> LogLinearModel::MeanGains() const {
 }
 
 std::vector<double> LogLinearModel::Nats(absl::Span<const int32_t> stream,
-                                         absl::Span<const int64_t> targets,
-                                         Counted counted) const {
+                                         absl::Span<const int64_t> targets, Counted counted) const {
   const std::vector<float> base = BaseLogits(shape_, tables_, gains_);
   PositionEvidence<float> evidence(shape_, tables_, stream, counted);
   std::vector<float> z(base.size());
