@@ -199,8 +199,9 @@ Session::Orders Session::Synced(const v1::SyncResponse& response, absl::Duration
     // One that came too late for a draining worker is taken all the same, and handed back.
     if (attempts_.try_emplace(KeyOf(assignment.ref())).second) orders.start.push_back(assignment);
   }
-  const bool empty = response.assignments_size() == 0 && response.abandon_size() == 0 &&
-                     response.results_acknowledged_size() == 0 &&
+  if (response.leave()) Drain();
+  const bool empty = !response.leave() && response.assignments_size() == 0 &&
+                     response.abandon_size() == 0 && response.results_acknowledged_size() == 0 &&
                      response.measurements_durable_size() == 0;
   orders.pause = empty && !Done()
                      ? std::max(absl::ZeroDuration(), FromProto(response.next_sync()) - held)

@@ -50,7 +50,8 @@ class Session {
   // What must survive this process until it is acknowledged. The attempt must have finished.
   v1::SpoolRecord RecordOf(const v1::AttemptRef& ref) const;
 
-  // --- Leaving: no new work from now on. Done when nothing is left to say.
+  // --- Leaving, when told to here or by the coordinator: no new work from now on. Done when
+  // nothing is left to say.
   void Drain();
   bool draining() const { return draining_; }
   bool Done() const { return draining_ && said_draining_ && attempts_.empty(); }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -13,8 +14,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/data/data_store.h"
 #include "core/model/registry.h"
+#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -121,7 +125,11 @@ CLI::App* Cli::AddCommand(CLI::App& app, const std::string& name, const std::str
     }
     command->footer(footer);
   }
-  if (body) command->callback([this, body = std::move(body)] { body_ = body; });
+  if (body) {
+    command->callback([this, command, body = std::move(body)] {
+      if (command->get_subcommands().empty()) body_ = body;
+    });
+  }
   return command;
 }
 
@@ -154,6 +162,25 @@ void Cli::AddData(CLI::App* command) {
   command->add_option("--data", data_root, "Data directory: corpora [$SAFFRON_DATA]")
       ->type_name("DIR")
       ->capture_default_str();
+}
+
+void Cli::AddLogFormat(CLI::App* command) {
+  command
+      ->add_option_function<std::string>(
+          "--log-format",
+          [this](const std::string& given) {
+            log_json = given == "json";
+            SetLogFormat(log_json);
+          },
+          "Messages on stderr as text, or as one JSON object a line, every event included")
+      ->type_name("text|json")
+      ->check(CLI::IsMember({"text", "json"}));
+}
+
+void Cli::AddNetworkFilesystem(CLI::App* command) {
+  command->add_flag("--allow-network-filesystem", allow_network_filesystem,
+                    "Keep the database on a network file system all the same: only where no other "
+                    "machine ever opens it");
 }
 
 void Cli::AddOutput(CLI::App* command) {
@@ -228,8 +255,23 @@ bool UseColour(int fd) {
          (no_colour == nullptr || *no_colour == '\0');
 }
 
+namespace {
+std::atomic<bool> g_log_json = false;
+}  // namespace
+
+void SetLogFormat(bool json) { g_log_json = json; }
+
 void PrintMessage(const std::string& message) {
-  std::fprintf(stderr, "saffron: %s\n", message.c_str());
+  if (!g_log_json) {
+    std::fprintf(stderr, "saffron: %s\n", message.c_str());
+    return;
+  }
+  const nlohmann::json line = {
+      {"time", absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone())},
+      {"message", message}};
+  const std::string text =
+      line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  std::fputs(text.c_str(), stderr);
 }
 
 }  // namespace saffron

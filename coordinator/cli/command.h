@@ -58,11 +58,14 @@ class Cli {
   std::string database;
   std::string coordinator;  // HOST:PORT; empty when not given
   std::string data_root;
+  bool log_json = false;
+  bool allow_network_filesystem = false;
 
   Cli();
 
   // Adds a subcommand whose --help ends with `examples` (whole command lines, one a line). A
-  // command that only groups others (`data`) has a null body.
+  // command that only groups others (`data`) has a null body; one that does something by itself and
+  // has subcommands too (`worker`) runs its body where none of them is named.
   CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& description,
                        const std::string& examples, CommandBody body);
 
@@ -72,6 +75,10 @@ class Cli {
   void AddCoordinator(CLI::App* command);
   // --data DIR, SAFFRON_DATA, default DataStore::DefaultRoot().
   void AddData(CLI::App* command);
+  // --log-format text|json: how PrintMessage prints from then on.
+  void AddLogFormat(CLI::App* command);
+  // --allow-network-filesystem: see store/filesystem.h.
+  void AddNetworkFilesystem(CLI::App* command);
   // --output table|json|csv|quiet, SAFFRON_OUTPUT, default table.
   void AddOutput(CLI::App* command);
 
@@ -88,22 +95,29 @@ class Cli {
 // Whether escape codes may be written to `fd`: a terminal, TERM is not "dumb", NO_COLOR not set.
 bool UseColour(int fd);
 
-// Prints `saffron: MESSAGE` to stderr.
+// Prints `saffron: MESSAGE` to stderr; or, after SetLogFormat(true), a line of JSON: {"time": ISO
+// 8601 UTC, "message": ...}. Thread-safe.
+void SetLogFormat(bool json);
 void PrintMessage(const std::string& message);
 
 // Processes: coordinator, workers, and both at once.
 void AddRunCommand(CLI::App& app, Cli& cli);
 void AddServeCommand(CLI::App& app, Cli& cli);
 void AddWorkerCommand(CLI::App& app, Cli& cli);
+void AddWorkerControlCommands(CLI::App& worker, Cli& cli);  // below `worker`
 // Control.
 void AddPlanCommand(CLI::App& app, Cli& cli);
 void AddSubmitCommand(CLI::App& app, Cli& cli);
 void AddWaitCommand(CLI::App& app, Cli& cli);
 void AddCancelCommand(CLI::App& app, Cli& cli);
+void AddPauseCommand(CLI::App& app, Cli& cli);
 void AddResumeCommand(CLI::App& app, Cli& cli);
+void AddRetryCommand(CLI::App& app, Cli& cli);
+void AddPriorityCommand(CLI::App& app, Cli& cli);
 // Looking.
 void AddStatusCommand(CLI::App& app, Cli& cli);
 void AddExplainCommand(CLI::App& app, Cli& cli);
+void AddEventsCommand(CLI::App& app, Cli& cli);
 void AddListCommand(CLI::App& app, Cli& cli);
 void AddShowCommand(CLI::App& app, Cli& cli);
 void AddDiffCommand(CLI::App& app, Cli& cli);
@@ -112,6 +126,9 @@ void AddReportCommand(CLI::App& app, Cli& cli);
 void AddReplayCommand(CLI::App& app, Cli& cli);
 void AddModelCommand(CLI::App& app, Cli& cli);
 void AddReferenceCommand(CLI::App& app, Cli& cli);
+// The database.
+void AddBackupCommand(CLI::App& app, Cli& cli);
+void AddCheckCommand(CLI::App& app, Cli& cli);
 // Corpora.
 void AddDataCommand(CLI::App& app, Cli& cli);
 

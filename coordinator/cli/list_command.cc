@@ -13,6 +13,7 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
 #include "coordinator/cli/printing.h"
+#include "coordinator/cli/roadmap_selection.h"
 #include "coordinator/report/listing.h"
 #include "coordinator/report/study.h"
 #include "core/base/status_macros.h"
@@ -41,29 +42,6 @@ constexpr char kRoadmaps[] =
     "FROM roadmaps r JOIN revisions v ON v.roadmap = r.id AND v.revision = r.revision "
     "LEFT JOIN roadmap_trials rt ON rt.roadmap = r.id AND rt.revision = r.revision "
     "LEFT JOIN trials t ON t.id = rt.trial GROUP BY r.id ORDER BY v.submitted_us, r.id";
-
-// The roadmaps that the selectors name: names, ids, ranges of ids, "last", "all".
-absl::StatusOr<std::vector<int64_t>> Select(ReadSource& source,
-                                            const std::vector<std::string>& selectors) {
-  std::vector<int64_t> selected;
-  for (const std::string& selector : selectors) {
-    const absl::StatusOr<RoadmapName> named = FindRoadmap(source, selector);
-    if (named.ok()) {
-      selected.push_back(named->id);
-      continue;
-    }
-    if (!absl::IsNotFound(named.status())) return named.status();
-    const absl::StatusOr<IdSelector> ids = IdSelector::Parse(selector);
-    if (!ids.ok()) return named.status();
-    ASSIGN_OR_RETURN(const ResultTable all, source.Query("SELECT id FROM roadmaps ORDER BY id"));
-    const size_t before = selected.size();
-    for (const auto& row : all.rows) {
-      if (ids->Matches(std::get<int64_t>(row[0]))) selected.push_back(std::get<int64_t>(row[0]));
-    }
-    if (selected.size() == before) return named.status();
-  }
-  return selected;
-}
 
 // What the roadmaps are judged by, and its test counterpart: columns worth a look by default.
 absl::StatusOr<std::vector<std::string>> MetricColumns(ReadSource& source,
@@ -103,7 +81,9 @@ absl::StatusOr<ExitCode> List(Cli& cli, const ListOptions& options) {
       .sort = options.sort,
       .limit = options.limit,
       .ids = options.ids};
-  ASSIGN_OR_RETURN(request.roadmaps, Select(*source, options.roadmaps));
+  ASSIGN_OR_RETURN(const std::vector<RoadmapName> roadmaps,
+                   SelectRoadmaps(*source, options.roadmaps));
+  for (const RoadmapName& roadmap : roadmaps) request.roadmaps.push_back(roadmap.id);
   if (request.columns.empty()) {
     ASSIGN_OR_RETURN(const auto metrics, MetricColumns(*source, request.roadmaps));
     request.columns = options.variants

@@ -38,9 +38,13 @@ int main(int argc, char** argv) {
   saffron::AddSubmitCommand(app, cli);
   saffron::AddWaitCommand(app, cli);
   saffron::AddCancelCommand(app, cli);
+  saffron::AddPauseCommand(app, cli);
   saffron::AddResumeCommand(app, cli);
+  saffron::AddRetryCommand(app, cli);
+  saffron::AddPriorityCommand(app, cli);
   saffron::AddStatusCommand(app, cli);
   saffron::AddExplainCommand(app, cli);
+  saffron::AddEventsCommand(app, cli);
   saffron::AddListCommand(app, cli);
   saffron::AddShowCommand(app, cli);
   saffron::AddDiffCommand(app, cli);
@@ -49,6 +53,8 @@ int main(int argc, char** argv) {
   saffron::AddReplayCommand(app, cli);
   saffron::AddModelCommand(app, cli);
   saffron::AddReferenceCommand(app, cli);
+  saffron::AddBackupCommand(app, cli);
+  saffron::AddCheckCommand(app, cli);
   saffron::AddDataCommand(app, cli);
   return cli.Main(app, argc, argv);
 }

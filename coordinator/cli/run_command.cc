@@ -37,7 +37,7 @@ namespace {
 constexpr absl::Duration kLocalLease = absl::Seconds(10);
 // Hand-backs wait for the current optimisation step, at most a few seconds.
 constexpr absl::Duration kStopWithin = absl::Seconds(12);
-constexpr int kFailuresShown = 5;
+constexpr int kFailuresShown = 5, kChangesShown = 5;
 
 struct RunOptions {
   SweepInput sweep;
@@ -64,11 +64,13 @@ class Run {
     BlockTermination();
     const SignalWatcher watcher([this](int signal, int n) { OnSignal(signal, n); });
     ASSIGN_OR_RETURN(const int64_t budget, options_.files.Budget());
-    auto server = CoordinatorServer::Start({.db_path = cli_.database,
-                                            .data_root = cli_.data_root,
-                                            .lease = kLocalLease,
-                                            .artifact_bytes_max = budget,
-                                            .keep_checkpoints = options_.files.keep});
+    auto server =
+        CoordinatorServer::Start({.db_path = cli_.database,
+                                  .data_root = cli_.data_root,
+                                  .lease = kLocalLease,
+                                  .artifact_bytes_max = budget,
+                                  .keep_checkpoints = options_.files.keep,
+                                  .allow_network_filesystem = cli_.allow_network_filesystem});
     if (!server.ok() && ServingAddress(cli_.database).has_value()) {
       return absl::FailedPreconditionError(absl::StrCat(
           server.status().message(), "; to hand it this sweep: ", CommandLine("submit")));
@@ -100,7 +102,13 @@ class Run {
     for (const std::string& note : submitted_.plan().notes()) {
       PrintMessage(absl::StrCat("note: ", note));
     }
-    // What was cancelled or failed in an earlier run is tried again.
+    // What was paused, cancelled or failed in an earlier run is tried again.
+    v1::PauseRequest go_on;
+    go_on.set_roadmap(submitted_.name());
+    go_on.set_reason("run again");
+    v1::PauseResponse unpaused;
+    const auto pause_context = Coordinator::Context();
+    RETURN_IF_ERROR(StatusFromGrpc(stub_->Pause(pause_context.get(), go_on, &unpaused)));
     v1::ControlRequest again;
     again.set_roadmap(submitted_.name());
     again.set_reason("run again");
@@ -112,6 +120,9 @@ class Run {
                               resumed.trials_changed() > 0
                                   ? absl::StrCat(", ", resumed.trials_changed(), " tried again")
                                   : ""));
+    for (const std::string& line : PlanChanges(submitted_.plan(), kChangesShown)) {
+      PrintMessage(line);
+    }
     return absl::OkStatus();
   }
 
@@ -232,6 +243,7 @@ void AddRunCommand(CLI::App& app, Cli& cli) {
   AddCheckpointEvery(command, &options->checkpoint_every_s);
   options->files.AddOptions(command);
   cli.AddDatabase(command);
+  cli.AddNetworkFilesystem(command);
   cli.AddData(command);
   cli.AddOutput(command);
 }

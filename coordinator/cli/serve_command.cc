@@ -15,6 +15,7 @@
 #include "coordinator/cli/checkpoint_options.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
+#include "coordinator/cli/event_log.h"
 #include "coordinator/cli/signals.h"
 #include "coordinator/rpc/coordinator_server.h"
 #include "core/base/status_macros.h"
@@ -26,6 +27,7 @@ struct ServeOptions {
   std::string listen = kDefaultAddress;
   double lease_s = 30;
   KeptFiles files;
+  std::string metrics;
 };
 
 // `address` as another machine would say it: one that stands for every interface is nobody's name.
@@ -39,22 +41,36 @@ std::string ReachableAddress(const std::string& address) {
   return address;
 }
 
+// Of "HOST:PORT".
+std::string MetricsHost(const std::string& address) {
+  return address.substr(0, address.rfind(':'));
+}
+
 absl::StatusOr<ExitCode> Serve(const Cli& cli, const ServeOptions& options) {
   BlockTermination();
   ASSIGN_OR_RETURN(const int64_t budget, options.files.Budget());
-  ASSIGN_OR_RETURN(const std::unique_ptr<CoordinatorServer> server,
-                   CoordinatorServer::Start({.db_path = cli.database,
-                                             .listen = options.listen,
-                                             .data_root = cli.data_root,
-                                             .lease = absl::Seconds(options.lease_s),
-                                             .artifact_bytes_max = budget,
-                                             .keep_checkpoints = options.files.keep}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<CoordinatorServer> server,
+      CoordinatorServer::Start({.db_path = cli.database,
+                                .listen = options.listen,
+                                .data_root = cli.data_root,
+                                .lease = absl::Seconds(options.lease_s),
+                                .artifact_bytes_max = budget,
+                                .keep_checkpoints = options.files.keep,
+                                .metrics = options.metrics,
+                                .allow_network_filesystem = cli.allow_network_filesystem}));
   const AddressFile address(cli.database, server->address());
   std::printf("%s\n", server->address().c_str());
   std::fflush(stdout);
   PrintMessage(absl::StrCat("serving ", cli.database, " at ", server->address(),
                             "; workers: saffron worker --coordinator ",
                             ReachableAddress(server->address())));
+  if (server->metrics_port() != 0) {
+    PrintMessage(absl::StrCat("metrics at http://", MetricsHost(options.metrics), ":",
+                              server->metrics_port(), "/metrics"));
+  }
+  std::unique_ptr<EventLog> log;
+  if (cli.log_json) log = std::make_unique<EventLog>(cli.database);
 
   std::atomic<int> signalled = 0;
   absl::Notification stop;
@@ -78,7 +94,8 @@ void AddServeCommand(CLI::App& app, Cli& cli) {
   CLI::App* command =
       cli.AddCommand(app, "serve", "Run the coordinator: hand out trials, record results",
                      "saffron serve --db results.db\n"
-                     "saffron serve --db results.db --listen 0.0.0.0:7411",
+                     "saffron serve --db results.db --listen 0.0.0.0:7411\n"
+                     "saffron serve --metrics 127.0.0.1:9464 --log-format json 2>serve.log",
                      [&cli, options] { return Serve(cli, *options); });
   command
       ->add_option("--listen", options->listen,
@@ -93,7 +110,13 @@ void AddServeCommand(CLI::App& app, Cli& cli) {
       ->check(CLI::Range(0.1, 86'400.0))
       ->capture_default_str();
   options->files.AddOptions(command);
+  command
+      ->add_option("--metrics", options->metrics,
+                   "Serve Prometheus metrics over HTTP at this address; port 0 takes any free one")
+      ->type_name("HOST:PORT");
+  cli.AddLogFormat(command);
   cli.AddDatabase(command);
+  cli.AddNetworkFilesystem(command);
   cli.AddData(command);
 }
 

@@ -87,7 +87,8 @@ absl::StatusOr<v1::RoadmapStatus> ReadDatabase(const Cli& cli, const std::string
   ASSIGN_OR_RETURN(const RoadmapName roadmap, FindRoadmap(*source, given));
   ASSIGN_OR_RETURN(const ResultTable revision,
                    source->Query(absl::StrCat(
-                       "SELECT r.revision, v.metric, v.goal FROM roadmaps r JOIN revisions v "
+                       "SELECT r.revision, v.metric, v.goal, r.priority, r.paused FROM roadmaps r "
+                       "JOIN revisions v "
                        "ON v.roadmap = r.id AND v.revision = r.revision WHERE r.id = ",
                        roadmap.id)));
   v1::RoadmapStatus status;
@@ -95,6 +96,11 @@ absl::StatusOr<v1::RoadmapStatus> ReadDatabase(const Cli& cli, const std::string
   status.set_name(roadmap.name);
   status.set_revision(static_cast<int32_t>(std::get<int64_t>(revision.rows[0][0])));
   status.set_metric(std::get<std::string>(revision.rows[0][1]));
+  status.set_priority(std::get<double>(revision.rows[0][3]));
+  if (const auto* reason = std::get_if<std::string>(&revision.rows[0][4])) {
+    status.set_roadmap_paused(true);
+    status.set_roadmap_paused_reason(*reason);
+  }
   const bool maximize = std::get<std::string>(revision.rows[0][2]) == "maximize";
   RETURN_IF_ERROR(ReadStates(*source, roadmap.id, &status));
   RETURN_IF_ERROR(ReadBest(*source, roadmap.id, maximize, &status));

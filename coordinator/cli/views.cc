@@ -137,6 +137,11 @@ Json StatusJson(const v1::RoadmapStatus& status) {
   json["best_label"] = status.has_best() ? Json(status.best_label()) : Json();
   json["last_failure"] = status.last_failure();
   json["paused"] = status.paused();
+  json["roadmap_paused"] = status.roadmap_paused();
+  json["roadmap_paused_reason"] = status.roadmap_paused_reason();
+  json["priority"] = status.priority();
+  json["waiting"] = status.waiting();
+  json["archived"] = status.archived();
   return json;
 }
 
@@ -151,6 +156,12 @@ void PrintStatusTable(const v1::RoadmapStatus& status, std::ostream& out) {
       {"cancelled", status.cancelled()}};
   for (const auto& [state, n] : rows) {
     if (n > 0) states.AddRow({absl::StrCat(n), state});
+    if (std::string_view(state) == "queued" && status.waiting() > 0) {
+      states.AddRow({absl::StrCat(status.waiting()), "  of them waiting for what they start from"});
+    }
+  }
+  if (status.archived() > 0) {
+    states.AddRow({absl::StrCat(status.archived()), "archived: of earlier revisions"});
   }
   states.Print(Style(), out);
   if (status.has_best()) {
@@ -158,6 +169,12 @@ void PrintStatusTable(const v1::RoadmapStatus& status, std::ostream& out) {
         << status.best_trial() << ", " << status.best_label() << "\n";
   }
   if (!status.paused().empty()) out << "paused: " << status.paused() << "\n";
+  if (status.roadmap_paused()) {
+    out << "roadmap paused"
+        << (status.roadmap_paused_reason().empty() ? "" : ": " + status.roadmap_paused_reason())
+        << "; 'saffron resume " << status.name() << "' lets it go on\n";
+  }
+  if (status.priority() != 1) out << "priority " << FormatNumber(status.priority()) << "\n";
   if (!status.last_failure().empty()) out << "last failure: " << status.last_failure() << "\n";
   if (status.queued() + status.running() > 0) {
     out << Plural(status.workers(), "worker") << " connected, " << Plural(status.slots(), "slot")
@@ -178,6 +195,24 @@ std::string PlanSummary(const v1::PlanResponse& plan) {
     absl::StrAppend(&text, ", ", plan.trials_pending(), " queued or running");
   }
   return text;
+}
+
+std::vector<std::string> PlanChanges(const v1::PlanResponse& plan, int most) {
+  std::vector<std::string> lines;
+  for (const v1::Change& change : plan.changes()) {
+    if (std::ssize(lines) == most) {
+      lines.push_back(absl::StrCat("... and ", plan.changes_size() - most,
+                                   " more changes; 'saffron plan' names them all"));
+      break;
+    }
+    const std::string what =
+        change.key().empty() ? "more than one key differs"
+        : change.from().empty()
+            ? absl::StrCat(change.key(), ": ", change.to(), " is new")
+            : absl::StrCat(change.key(), ": ", change.from(), " became ", change.to());
+    lines.push_back(absl::StrCat(what, ": ", Plural(change.trials(), "trial"), " to run"));
+  }
+  return lines;
 }
 
 bool HasChanges(const v1::PlanResponse& plan) {

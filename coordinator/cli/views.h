@@ -2,6 +2,8 @@
 // How plans, states and explanations are printed: for people, as JSON or CSV, or as one number.
 
 #include <ostream>
+#include <string>
+#include <vector>
 
 #include "coordinator/report/output_mode.h"
 #include "saffron/v1/roadmap.pb.h"
@@ -20,6 +22,10 @@ void PrintExplanation(int64_t trial, const v1::ExplainResponse& explanation, Out
 
 // "12 to run (about 3 min of one core), 238 done before, ..."
 std::string PlanSummary(const v1::PlanResponse& plan);
+
+// Why what is new is new, one line a key: "train.lr: 0.01 became 0.02: 12 trials are new". At most
+// `most` lines, and how many more there are.
+std::vector<std::string> PlanChanges(const v1::PlanResponse& plan, int most);
 
 // Whether submitting would change anything.
 bool HasChanges(const v1::PlanResponse& plan);

@@ -69,6 +69,10 @@ absl::StatusOr<ExitCode> Work(const Cli& cli, const WorkerOptions& options) {
     status = worker.Run();
   }
   RETURN_IF_ERROR(status);
+  if (signalled == 0) {
+    PrintMessage("drained: leaving with nothing in hand");
+    return ExitCode::kDone;
+  }
   return ExitCodeOfSignal(signalled);
 }
 
@@ -77,7 +81,8 @@ absl::StatusOr<ExitCode> Work(const Cli& cli, const WorkerOptions& options) {
 void AddWorkerCommand(CLI::App& app, Cli& cli) {
   auto options = std::make_shared<WorkerOptions>();
   CLI::App* command = cli.AddCommand(app, "worker", "Train what a coordinator hands out",
-                                     "saffron worker --coordinator 127.0.0.1:7411 --slots 2",
+                                     "saffron worker --coordinator 127.0.0.1:7411 --slots 2\n"
+                                     "saffron worker list",
                                      [&cli, options] { return Work(cli, *options); });
   cli.AddCoordinator(command);
   command->add_option("--slots", options->slots, "Trials trained at the same time, one core each")
@@ -91,7 +96,10 @@ void AddWorkerCommand(CLI::App& app, Cli& cli) {
       ->capture_default_str();
   AddCheckpointEvery(command, &options->checkpoint_every_s);
   command->add_option("--managed-by", options->managed_by)->group("");
+  cli.AddLogFormat(command);
   cli.AddData(command);
+  command->require_subcommand(0, 1);
+  AddWorkerControlCommands(*command, cli);
 
   CLI::App* slot = cli.AddCommand(app, "worker-slot", "", "", [&cli]() -> absl::StatusOr<ExitCode> {
     ServeTrainerSlot(3, cli.data_root);

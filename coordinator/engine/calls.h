@@ -2,8 +2,10 @@
 // What the engine is asked and what it answers, free of any transport. Meaning and errors are those
 // of the calls of the same names in proto/saffron/v1/worker.proto and roadmap.proto.
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -61,9 +63,11 @@ struct SyncAnswer {
   std::vector<AttemptId> acknowledged = {};
   std::vector<std::pair<AttemptId, int64_t>> durable = {};  // next sequence number of each
   absl::Duration next_sync = {};
+  bool leave = false;
 
   bool empty() const {
-    return assignments.empty() && abandon.empty() && acknowledged.empty() && durable.empty();
+    return assignments.empty() && abandon.empty() && acknowledged.empty() && durable.empty() &&
+           !leave;
   }
 };
 
@@ -89,6 +93,64 @@ struct ControlCall {
   std::string roadmap = {};          // name, id or "last"
   std::vector<int64_t> trials = {};  // empty: all
   std::string reason = {};
+  std::vector<std::string> variants = {}, blocks = {};  // empty: any
+};
+
+struct RetryCall {
+  ControlCall what = {};
+  std::vector<FailureClass> classes = {};  // empty: any
+  std::optional<int64_t> memory_bytes = {};
+  std::optional<absl::Duration> trial_time = {};
+};
+struct RetryAnswer {
+  int64_t changed = 0;
+  std::map<FailureClass, int64_t> failed_as = {};
+};
+
+struct FleetView {
+  struct Worker {
+    WorkerId id = {};
+    WorkerInfo info = {};
+    Scheduler::WorkerView now = {};
+    Standing standing = Standing::kNormal;  // of its machine
+  };
+  std::vector<Worker> workers = {};
+  std::map<std::string, NodeRecords::Node> nodes = {};
+  absl::Duration lease = {};
+  absl::Time time = {};
+};
+
+// What happened since this process started; only ever grows.
+struct EngineCounters {
+  int64_t calls = 0;  // answered
+  int64_t commits = 0, failed_commits = 0;
+  int64_t assigned = 0, late_results = 0, workers_lost = 0;
+  std::array<int64_t, 5> ended = {};                 // attempts by Outcome
+  std::array<int64_t, kFailureClasses> failed = {};  // of them, by FailureClass
+};
+
+// The coordinator in numbers, for monitoring.
+struct MetricsView {
+  struct Roadmap {
+    std::string name = {};
+    Scheduler::RoadmapCounts counts = {};
+    Scheduler::RoadmapControl control = {};
+  };
+  std::vector<Roadmap> roadmaps = {};
+  Scheduler::Fleet fleet = {};
+  int quarantined_nodes = 0;
+  bool paused = false;  // the disk is full or failing
+  EngineCounters counters = {};
+};
+
+struct WorkerControlCall {
+  enum class Action { kDrain, kRelease, kTrust };
+  std::string worker = {};  // name or number, a machine's name, or "all"
+  Action action = Action::kDrain;
+  std::string reason = {};
+};
+struct WorkerControlAnswer {
+  std::vector<std::string> workers = {}, nodes = {};  // what changed
 };
 
 struct RoadmapStatus {
@@ -98,6 +160,8 @@ struct RoadmapStatus {
   std::optional<RunStore::Best> best = {};
   std::string last_failure = {};
   std::string paused = {};  // why nothing is handed out or recorded; empty when all is well
+  Scheduler::RoadmapControl control = {};
+  int64_t archived = 0;  // trials of earlier revisions that the current one does not name
 };
 
 struct Explanation {

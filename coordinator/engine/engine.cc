@@ -7,6 +7,11 @@
 #include "core/base/status_macros.h"
 
 namespace saffron {
+namespace {
+
+constexpr double kPriorityMin = 0.001, kPriorityMax = 1000;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Start(const Options& options, RunStore* store,
                                                       absl::Time now) {
@@ -93,6 +98,42 @@ void Engine::Artifact(ArtifactCall call, Done<ArtifactAnswer> done) {
   Post(done, false, [this, call = std::move(call), done] { return DoArtifact(call, done); });
 }
 
+void Engine::Retry(RetryCall call, Done<RetryAnswer> done) {
+  Post(done, false, [this, call = std::move(call), done] { return DoRetry(call, done); });
+}
+
+void Engine::Pause(std::string roadmap, std::optional<std::string> reason, Done<bool> done) {
+  Post(done, false, [this, roadmap = std::move(roadmap), reason = std::move(reason), done] {
+    return DoRoadmapEvent(roadmap, done, [&](RoadmapId id) -> Event {
+      return PauseRequested{id, reason};
+    });
+  });
+}
+
+void Engine::SetPriority(std::string roadmap, double priority, Done<bool> done) {
+  if (!(priority >= kPriorityMin && priority <= kPriorityMax)) {
+    return done(absl::InvalidArgumentError(absl::StrCat(
+        "priority: want a number in [", kPriorityMin, ", ", kPriorityMax, "], got ", priority)));
+  }
+  Post(done, false, [this, roadmap = std::move(roadmap), priority, done] {
+    return DoRoadmapEvent(roadmap, done, [&](RoadmapId id) -> Event {
+      return PriorityRequested{id, priority};
+    });
+  });
+}
+
+void Engine::ListWorkers(Done<FleetView> done) {
+  Post(done, true, [this, done] { return DoListWorkers(done); });
+}
+
+void Engine::ControlWorker(WorkerControlCall call, Done<WorkerControlAnswer> done) {
+  Post(done, false, [this, call = std::move(call), done] { return DoControlWorker(call, done); });
+}
+
+void Engine::Metrics(Done<MetricsView> done) {
+  Post(done, true, [this, done] { return DoMetrics(done); });
+}
+
 void Engine::Status(std::string roadmap, Done<RoadmapStatus> done) {
   Post(done, true, [this, roadmap = std::move(roadmap), done] { return DoStatus(roadmap, done); });
 }
@@ -170,7 +211,10 @@ void Engine::RunBatch(const std::vector<Item>& batch) {
   if (!status.ok() && next > 0) --next;  // the one that failed
   if (status.ok() && scheduler_.NextDeadline() <= now_) status = Apply(Tick{}).status();
   if (status.ok()) status = ServeHeld();
-  if (status.ok() && in_transaction_) status = store_->Commit();
+  if (status.ok() && in_transaction_) {
+    status = store_->Commit();
+    ++counters_.commits;
+  }
   if (!status.ok()) return Fail(batch, next, status);
   in_transaction_ = false;
   SendAnswers(absl::OkStatus());
@@ -186,6 +230,7 @@ absl::Status Engine::BeginOnce() {
 void Engine::Fail(const std::vector<Item>& batch, size_t failed, const absl::Status& status) {
   store_->Rollback();
   in_transaction_ = false;
+  ++counters_.failed_commits;
   const bool disk = absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
   const absl::Status retry = absl::UnavailableError(absl::StrCat(
       "the coordinator could not record it; try again (", std::string(status.message()), ")"));
@@ -219,6 +264,7 @@ void Engine::RunPaused(const std::vector<Item>& batch) {
 }
 
 void Engine::SendAnswers(const absl::Status& status) {
+  counters_.calls += static_cast<int64_t>(answers_.size());
   for (const auto& answer : std::exchange(answers_, {})) answer(status);
 }
 
@@ -240,6 +286,7 @@ absl::StatusOr<Effects> Engine::Apply(const Event& event) {
   RETURN_IF_ERROR(store_->Record(effects, now_));
   NoteFailures(effects);
   RETURN_IF_ERROR(ForgetStates(effects));
+  Count(effects);
   for (const Effect& effect : effects) {
     if (const auto* left = std::get_if<WorkerLeft>(&effect)) {
       auto name = names_.find(left->worker);
@@ -252,6 +299,11 @@ absl::StatusOr<Effects> Engine::Apply(const Event& event) {
       auto name = names_.find(abandoned->worker);
       if (name == names_.end() || sessions_.at(name->second).held == 0) continue;
       Release(sessions_.at(name->second).held, SyncAnswer{.abandon = {abandoned->attempt}});
+    } else if (const auto* drain = std::get_if<DrainChanged>(&effect)) {
+      // A worker that waits for work with nothing in hand need not wait to leave.
+      auto name = names_.find(drain->worker);
+      if (name == names_.end() || !scheduler_.MayLeave(drain->worker)) continue;
+      Release(sessions_.at(name->second).held, SyncAnswer{.leave = true});
     }
   }
   return effects;

@@ -66,6 +66,13 @@ class Engine {
   void Resume(ControlCall call, Done<int64_t> done);
   // NOT_FOUND: no such trial. INVALID_ARGUMENT: it never had that attempt.
   void Artifact(ArtifactCall call, Done<ArtifactAnswer> done);
+  void Retry(RetryCall call, Done<RetryAnswer> done);
+  // The answer: whether anything changed.
+  void Pause(std::string roadmap, std::optional<std::string> reason, Done<bool> done);
+  void SetPriority(std::string roadmap, double priority, Done<bool> done);
+  void ListWorkers(Done<FleetView> done);
+  void ControlWorker(WorkerControlCall call, Done<WorkerControlAnswer> done);
+  void Metrics(Done<MetricsView> done);
   void Status(std::string roadmap, Done<RoadmapStatus> done);
   void Explain(TrialId trial, Done<Explanation> done);
 
@@ -104,9 +111,10 @@ class Engine {
   };
   struct RoadmapView {
     RoadmapInfo info;
-    bool loaded = false;  // the next two are up to date
+    bool loaded = false;  // the next three are up to date
     std::optional<RunStore::Best> best = {};
     std::string last_failure = {};
+    int64_t archived = 0;
   };
 
   Engine(const Options& options, RunStore* store) : options_(options), store_(store) {}
@@ -130,6 +138,27 @@ class Engine {
   absl::Status DoSync(CallId id, const SyncCall& call, const Done<SyncAnswer>& done);
   absl::Status DoSubmit(const Submission& submission, const Done<SubmitAnswer>& done);
   absl::Status DoControl(const ControlCall& call, bool resume, const Done<int64_t>& done);
+  absl::Status DoRetry(const RetryCall& call, const Done<RetryAnswer>& done);
+  absl::Status DoMetrics(const Done<MetricsView>& done);
+  void Count(const Effects& effects);
+  absl::Status DoListWorkers(const Done<FleetView>& done);
+  absl::Status DoControlWorker(const WorkerControlCall& call,
+                               const Done<WorkerControlAnswer>& done);
+  // Workers that the name means, and the machine where it is one's.
+  struct MeantWorkers {
+    std::vector<WorkerId> workers;
+    std::set<std::string> hosts;
+  };
+  absl::StatusOr<MeantWorkers> FindWorkers(const std::string& name) const;
+  // The event concerns a roadmap as a whole; answers whether it changed anything.
+  absl::Status DoRoadmapEvent(const std::string& roadmap, const Done<bool>& done,
+                              const std::function<Event(RoadmapId)>& event);
+  // The trials that a call means, nullopt for all. `refused` is set where the caller is wrong.
+  struct Selected {
+    RoadmapView* roadmap = nullptr;
+    std::optional<std::vector<TrialId>> trials;
+  };
+  absl::StatusOr<Selected> Select(const ControlCall& call, absl::Status* refused);
   absl::Status DoStatus(const std::string& roadmap, const Done<RoadmapStatus>& done);
   absl::Status DoArtifact(const ArtifactCall& call, const Done<ArtifactAnswer>& done);
   // Why the file is not wanted; empty when it is, and then there is room for it.
@@ -191,6 +220,7 @@ class Engine {
   // Of the batch: told OK after the commit, or why there was none.
   std::vector<std::function<void(const absl::Status&)>> answers_;
   bool in_transaction_ = false;
+  EngineCounters counters_;
   int isolate_ = 0;     // so many calls go one by one, that a failing one fails alone
   std::string paused_;  // why; empty: not
   absl::Time paused_since_, retry_at_;

@@ -40,17 +40,40 @@ absl::Status Engine::DoExplain(TrialId id, const Done<Explanation>& done) {
     e.reasons.push_back(absl::StrCat("The coordinator is paused: ", paused_, "."));
   if (const Queued* queued = std::get_if<Queued>(&trial->state)) {
     const Scheduler::Fleet fleet = scheduler_.fleet();
-    if (queued->ready_at > now_) {
+    if (trial->held) {
+      const TrialId parent = *trial->parent;
+      e.reasons.push_back(
+          absl::StrCat("It starts from the model of trial ", parent.value, ", which is ",
+                       std::string(TrialStateName(scheduler_.FindTrial(parent)->state)), "."));
+    }
+    bool paused = false;
+    for (const Scheduler::Want& want : trial->wants) {
+      const auto reason = scheduler_.Control(want.roadmap).paused;
+      if (!reason || !want.active) continue;
+      paused = true;
+      e.reasons.push_back(absl::StrCat(
+          "Roadmap ", roadmaps_.at(want.roadmap).info.name, " is paused",
+          reason->empty() ? "" : absl::StrCat(" (", *reason, ")"), "; `saffron resume ",
+          roadmaps_.at(want.roadmap).info.name, "` lets it go on."));
+    }
+    if (trial->held || paused) {
+      // What workers do does not matter yet.
+    } else if (queued->ready_at > now_) {
       e.reasons.push_back(absl::StrCat("It waits until ", TimeText(queued->ready_at),
                                        " before its next attempt, because the last one failed."));
     } else if (fleet.workers == 0) {
       e.reasons.push_back("No worker is connected: start one with `saffron worker`.");
-    } else if (fleet.leased >= fleet.slots) {
+    } else if (fleet.barred > 0 && fleet.idle_slots == 0) {
+      e.reasons.push_back(absl::StrCat(Quantity(fleet.barred, "worker"), " of ", fleet.workers,
+                                       fleet.barred == 1 ? " gets" : " get",
+                                       " no new work (drained or quarantined, see `saffron "
+                                       "worker list`); the others are busy."));
+    } else if (fleet.idle_slots == 0) {
       e.reasons.push_back(absl::StrCat("All ", Quantity(fleet.slots, "slot"), " of ",
                                        Quantity(fleet.workers, "worker"), " are busy."));
     }
     const int64_t ahead = scheduler_.CountAhead(id);
-    if (queued->ready_at <= now_) {
+    if (queued->ready_at <= now_ && !trial->held) {
       e.reasons.push_back(ahead == 0 ? "It is the next of its roadmap."
                                      : absl::StrCat(Quantity(ahead, "trial"), " of its roadmap ",
                                                     ahead == 1 ? "comes" : "come", " first."));
@@ -64,11 +87,25 @@ absl::Status Engine::DoExplain(TrialId id, const Done<Explanation>& done) {
     e.reasons.push_back(text + ".");
     if (e.state == "failed" && !record.failure_class.empty()) {
       e.reasons.push_back(absl::StrCat("Its budget for ", record.failure_class,
-                                       " is spent; `saffron resume` tries it again."));
+                                       " is spent; `saffron retry` tries it again."));
+    }
+    const Ended& ended = std::get<Ended>(trial->state);
+    if (ended.orphaned) {
+      e.reasons.push_back(absl::StrCat("It starts from the model of trial ", trial->parent->value,
+                                       ": once that is tried again, so is this."));
     }
   }
   for (auto it = record.attempts.rbegin(); it != record.attempts.rend(); ++it) {
     e.reasons.push_back(AttemptText(*it));
+  }
+  for (const std::string& host : record.hosts) {
+    const NodeRecords::Node* node = scheduler_.nodes().Find(host);
+    if (node == nullptr || node->failed.count(id) == 0) continue;
+    e.reasons.push_back(absl::StrCat("Machine ", host, ", where it failed, ",
+                                     node->standing == Standing::kQuarantined
+                                         ? absl::StrCat("is quarantined: ", node->reason)
+                                         : absl::StrCat("is not quarantined: ", node->evidence),
+                                     "."));
   }
   if (trial->wants.empty()) e.reasons.push_back("No roadmap names it any more.");
   Reply<Explanation>(done, std::move(e));

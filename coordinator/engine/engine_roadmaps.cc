@@ -1,4 +1,4 @@
-// The engine's calls from people: submitting, control, and how a roadmap stands.
+// The engine's calls from people: submitting, and how a roadmap stands.
 
 #include <algorithm>
 #include <cmath>
@@ -31,49 +31,6 @@ absl::Status Engine::DoSubmit(const Submission& submission, const Done<SubmitAns
   return absl::OkStatus();
 }
 
-absl::Status Engine::DoControl(const ControlCall& call, bool resume, const Done<int64_t>& done) {
-  const absl::StatusOr<RoadmapView*> view = FindRoadmap(call.roadmap);
-  absl::Status refused = view.status();
-  std::optional<std::vector<TrialId>> trials;
-  for (int64_t id : call.trials) {
-    if (!trials) trials.emplace();
-    trials->push_back(TrialId{id});
-    const Scheduler::Trial* trial = scheduler_.FindTrial(TrialId{id});
-    const bool named = view.ok() && trial != nullptr &&
-                       std::any_of(trial->wants.begin(), trial->wants.end(), [&](const auto& want) {
-                         return want.roadmap == (*view)->info.id;
-                       });
-    if (!named && refused.ok()) {
-      refused = absl::NotFoundError(
-          absl::StrCat("trial ", id, " is not in roadmap ", (*view)->info.name));
-    }
-  }
-  if (!refused.ok()) {
-    Reply<int64_t>(done, refused);
-    return absl::OkStatus();
-  }
-  const RoadmapId roadmap = (*view)->info.id;
-  const std::string reason = call.reason.empty() ? (resume ? "resumed" : "cancelled") : call.reason;
-  Effects effects;
-  if (resume) {
-    ASSIGN_OR_RETURN(effects, Apply(ResumeRequested{roadmap, trials, reason}));
-  } else {
-    ASSIGN_OR_RETURN(effects, Apply(CancelRequested{roadmap, trials, reason}));
-  }
-  std::set<TrialId> changed;
-  for (const Effect& effect : effects) {
-    if (const auto* want = std::get_if<WantChanged>(&effect)) changed.insert(want->trial);
-    if (const auto* queued = std::get_if<TrialQueued>(&effect)) changed.insert(queued->trial);
-  }
-  if (!changed.empty()) {
-    RETURN_IF_ERROR(store_->RecordEvent(resume ? "resume" : "cancel", roadmap, std::nullopt,
-                                        absl::StrCat(reason, ": ", changed.size(), " trials"),
-                                        now_));
-  }
-  Reply<int64_t>(done, static_cast<int64_t>(changed.size()));
-  return absl::OkStatus();
-}
-
 absl::Status Engine::DoStatus(const std::string& selector, const Done<RoadmapStatus>& done) {
   const absl::StatusOr<RoadmapView*> view = FindRoadmap(selector);
   if (!view.ok()) {
@@ -90,7 +47,9 @@ absl::Status Engine::DoStatus(const std::string& selector, const Done<RoadmapSta
                           .slots = fleet.slots,
                           .best = (*view)->best,
                           .last_failure = (*view)->last_failure,
-                          .paused = paused_});
+                          .paused = paused_,
+                          .control = scheduler_.Control((*view)->info.id),
+                          .archived = (*view)->archived});
   return absl::OkStatus();
 }
 
@@ -118,6 +77,7 @@ absl::Status Engine::LoadView(RoadmapView* view) {
   if (view->loaded) return absl::OkStatus();
   ASSIGN_OR_RETURN(view->best, store_->FindBest(view->info));
   ASSIGN_OR_RETURN(view->last_failure, store_->LastFailure(view->info));
+  ASSIGN_OR_RETURN(view->archived, store_->CountArchived(view->info));
   view->loaded = true;
   return absl::OkStatus();
 }

@@ -61,7 +61,7 @@ absl::Status Engine::DoRegister(const RegisterCall& call, const Done<RegisterAns
   if (session.held != 0) Release(session.held, SyncAnswer{});
   session = {.worker = worker, .info = call.worker};
   names_[worker] = call.worker.name;
-  RETURN_IF_ERROR(Apply(WorkerJoined{worker, call.worker.slots}).status());
+  RETURN_IF_ERROR(Apply(WorkerJoined{worker, call.worker.slots, call.worker.hostname}).status());
   Reply<RegisterAnswer>(done, RegisterAnswer{options_.scheduler.lease, store_->coordinator_id()});
   return absl::OkStatus();
 }
@@ -88,6 +88,7 @@ absl::Status Engine::DoSync(CallId id, const SyncCall& call, const Done<SyncAnsw
   SyncAnswer answer;
   RETURN_IF_ERROR(RecordReports(call, effects, &answer));
   RETURN_IF_ERROR(AddOrders(effects, session.worker, &answer));
+  answer.leave = !call.draining && scheduler_.MayLeave(session.worker);
   if (answer.empty() && call.wait > absl::ZeroDuration()) {
     Hold(id, &session, call, done);
     return absl::OkStatus();

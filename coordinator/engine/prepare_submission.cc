@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "coordinator/sweep/sweep_reader.h"
+#include "core/base/digest.h"
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
 #include "core/model/varying_keys.h"
@@ -62,6 +64,25 @@ class Labeller {
   std::map<std::string, std::string> names_;
 };
 
+// What the variant starts from, and that its identity depends on whatever data its ancestors read.
+void AddInit(const VariantInit& init, const Submission& s, SubmittedVariant* out) {
+  const SubmittedVariant& parent = s.variants[init.parent];
+  out->init = SubmittedInit{.parent = init.parent,
+                            .seed = init.seed,
+                            .checkpoint = init.best ? "best" : "last",
+                            .derive = init.derive};
+  out->params["init_from.variant"] = parent.digest.substr(0, 12);
+  out->params["init_from.checkpoint"] = out->init->checkpoint;
+  if (init.seed) out->params["init_from.seed"] = static_cast<int64_t>(*init.seed);
+  if (!init.derive.empty()) out->params["init_from.derive"] = absl::StrJoin(init.derive, "; ");
+  absl::StrAppend(&out->label, out->label.empty() ? "" : " ", "from ", parent.label);
+  if (parent.fingerprint == out->fingerprint && !parent.init) return;
+  // The parent's digest carries its own ancestors' data; its own data is not in it.
+  out->digest = Sha256Hex(
+      absl::StrCat(out->digest, "\nparent ", parent.digest, "\ndata ",
+                   parent.fingerprint == out->fingerprint ? std::string() : parent.fingerprint));
+}
+
 Submission HeaderOf(const v1::SweepSpec& spec, const Expansion& expansion, int numerics) {
   Submission s;
   s.name = spec.name();
@@ -76,6 +97,7 @@ Submission HeaderOf(const v1::SweepSpec& spec, const Expansion& expansion, int n
   const v1::Retry& retry = spec.retry();
   s.retry.max = {retry.preempted(), retry.worker_lost(), retry.out_of_memory(), retry.timeout(),
                  retry.error()};
+  s.poison = static_cast<int>(retry.poison());
   if (spec.limits().has_trial_time()) s.trial_time = DurationOf(spec.limits().trial_time());
   if (spec.limits().has_total_time()) s.total_time = DurationOf(spec.limits().total_time());
   if (spec.resources().memory_bytes() > 0) s.memory_bytes = spec.resources().memory_bytes();
@@ -118,6 +140,7 @@ absl::StatusOr<PreparedSubmission> PrepareSubmission(
     out.flops = cost.flops;
     out.seconds = cost.seconds;
     out.params = v.variant.params();
+    if (v.init) AddInit(*v.init, s, &out);
     s.variants.push_back(std::move(out));
   }
   return prepared;

@@ -10,6 +10,7 @@
 #include "coordinator/engine/engine_thread.h"
 #include "coordinator/rpc/artifact_edge.h"
 #include "coordinator/rpc/listen_address.h"
+#include "coordinator/rpc/metrics_server.h"
 #include "coordinator/rpc/roadmap_edge.h"
 #include "coordinator/rpc/worker_edge.h"
 #include "coordinator/store/run_store.h"
@@ -34,6 +35,7 @@ struct CoordinatorServer::Impl {
   std::unique_ptr<ArtifactStore> files;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<EngineThread> thread;
+  std::unique_ptr<MetricsServer> metrics;
   std::unique_ptr<WorkerEdge> workers;
   std::unique_ptr<RoadmapEdge> roadmaps;
   std::unique_ptr<ArtifactEdge> artifacts;
@@ -70,9 +72,11 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   ASSIGN_OR_RETURN(impl->listen, ListenAddress::Parse(options.listen));
   RETURN_IF_ERROR(CheckFree(impl->listen));
   const absl::Time now = impl->clock.Now();
-  ASSIGN_OR_RETURN(impl->store, RunStore::Open({.path = options.db_path,
-                                                .survive_power_loss = options.survive_power_loss},
-                                               now));
+  ASSIGN_OR_RETURN(impl->store,
+                   RunStore::Open({.path = options.db_path,
+                                   .survive_power_loss = options.survive_power_loss,
+                                   .allow_network_filesystem = options.allow_network_filesystem},
+                                  now));
   impl->files = std::make_unique<ArtifactStore>(
       ArtifactStore::Options{.root = impl->store->path() + ".artifacts"});
   ASSIGN_OR_RETURN(const std::set<std::string> kept, impl->store->KeptDigests());
@@ -108,6 +112,10 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   builder.RegisterService(impl->roadmaps.get());
   builder.RegisterService(impl->artifacts.get());
   impl->thread = std::make_unique<EngineThread>(impl->engine.get(), &impl->clock);
+  if (!options.metrics.empty()) {
+    ASSIGN_OR_RETURN(impl->metrics, MetricsServer::Start(options.metrics, impl->engine.get(),
+                                                         impl->thread.get(), impl->store->path()));
+  }
   impl->server = builder.BuildAndStart();
   if (impl->server == nullptr || impl->port == 0) {
     return absl::AlreadyExistsError(
@@ -120,12 +128,17 @@ int CoordinatorServer::port() const { return impl_->port; }
 
 std::string CoordinatorServer::address() const { return impl_->listen.Text(impl_->port); }
 
+int CoordinatorServer::metrics_port() const {
+  return impl_->metrics == nullptr ? 0 : impl_->metrics->port();
+}
+
 std::shared_ptr<grpc::Channel> CoordinatorServer::InProcessChannel() {
   return impl_->server->InProcessChannel(grpc::ChannelArguments());
 }
 
 void CoordinatorServer::Shutdown() {
   if (impl_->server == nullptr) return;
+  impl_->metrics.reset();
   // The engine first: it answers every open call, so that the server has none to wait for.
   impl_->thread->Stop();
   impl_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));

@@ -28,6 +28,10 @@ class CoordinatorServer {
     int64_t artifact_bytes_max = int64_t{20} << 30;
     // Which checkpoints every trial with a result leaves there: "best", "last".
     std::vector<std::string> keep_checkpoints = {};
+    // HOST:PORT to serve metrics at over HTTP; empty: not served. Port 0: any free one.
+    std::string metrics = "";
+    // Trust a network file system to hold the database (store/filesystem.h).
+    bool allow_network_filesystem = false;
   };
 
   // Opens or creates the database, takes its lock, recovers, and serves WorkerService,
@@ -44,6 +48,7 @@ class CoordinatorServer {
 
   int port() const;
   std::string address() const;  // HOST:PORT to connect to
+  int metrics_port() const;     // 0: not served
 
   // A channel to this server that does not touch the network.
   std::shared_ptr<grpc::Channel> InProcessChannel();

@@ -1,6 +1,7 @@
 #include "coordinator/rpc/roadmap_edge.h"
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "coordinator/rpc/query_reactor.h"
@@ -104,6 +105,76 @@ grpc::ServerUnaryReactor* RoadmapEdge::Resume(grpc::CallbackServerContext* conte
   engine_->Resume(FromProto(*request), [=](absl::StatusOr<int64_t> changed) {
     if (changed.ok()) response->set_trials_changed(*changed);
     FinishWith(context, reactor, changed.status());
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RoadmapEdge::Retry(grpc::CallbackServerContext* context,
+                                             const v1::RetryRequest* request,
+                                             v1::RetryResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  absl::StatusOr<RetryCall> call = FromProto(*request);
+  if (!call.ok()) {
+    FinishWith(context, reactor, call.status());
+    return reactor;
+  }
+  engine_->Retry(*std::move(call), [=](absl::StatusOr<RetryAnswer> answer) {
+    if (answer.ok()) *response = ToProto(*answer);
+    FinishWith(context, reactor, answer.status());
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RoadmapEdge::Pause(grpc::CallbackServerContext* context,
+                                             const v1::PauseRequest* request,
+                                             v1::PauseResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  std::optional<std::string> reason;
+  if (request->paused()) reason = request->reason();
+  engine_->Pause(request->roadmap(), reason, [=](absl::StatusOr<bool> changed) {
+    if (changed.ok()) response->set_changed(*changed);
+    FinishWith(context, reactor, changed.status());
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RoadmapEdge::SetPriority(grpc::CallbackServerContext* context,
+                                                   const v1::PriorityRequest* request,
+                                                   v1::PriorityResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  engine_->SetPriority(request->roadmap(), request->priority(), [=](absl::StatusOr<bool> changed) {
+    if (changed.ok()) response->set_changed(*changed);
+    FinishWith(context, reactor, changed.status());
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RoadmapEdge::ListWorkers(grpc::CallbackServerContext* context,
+                                                   const v1::ListWorkersRequest* request,
+                                                   v1::ListWorkersResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  engine_->ListWorkers([=](absl::StatusOr<FleetView> fleet) {
+    if (fleet.ok()) *response = ToProto(*fleet);
+    FinishWith(context, reactor, fleet.status());
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* RoadmapEdge::ControlWorker(grpc::CallbackServerContext* context,
+                                                     const v1::ControlWorkerRequest* request,
+                                                     v1::ControlWorkerResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  absl::StatusOr<WorkerControlCall> call = FromProto(*request);
+  if (!call.ok()) {
+    FinishWith(context, reactor, call.status());
+    return reactor;
+  }
+  engine_->ControlWorker(*std::move(call), [=](absl::StatusOr<WorkerControlAnswer> answer) {
+    if (answer.ok()) {
+      response->mutable_workers()->Assign(answer->workers.begin(), answer->workers.end());
+      response->mutable_nodes()->Assign(answer->nodes.begin(), answer->nodes.end());
+    }
+    FinishWith(context, reactor, answer.status());
   });
   return reactor;
 }

@@ -1,5 +1,7 @@
 #include "coordinator/rpc/translate.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 
@@ -26,6 +28,12 @@ std::vector<MetricValue> FromProto(
   return values;
 }
 
+std::optional<FailureClass> FromProto(v1::FailureClass failure) {
+  const int index = failure - v1::FAILURE_CLASS_PREEMPTED;
+  if (index < 0 || index >= kFailureClasses) return std::nullopt;
+  return static_cast<FailureClass>(index);
+}
+
 absl::StatusOr<AttemptReport> ReportOf(const v1::AttemptResult& result) {
   AttemptReport report{.attempt = FromProto(result.ref()), .message = result.message()};
   switch (result.outcome()) {
@@ -48,13 +56,13 @@ absl::StatusOr<AttemptReport> ReportOf(const v1::AttemptResult& result) {
       return absl::InvalidArgumentError(absl::StrCat("finished trial ", result.ref().trial_id(),
                                                      ": want an outcome, got ", result.outcome()));
   }
-  const int failure = result.failure_class() - v1::FAILURE_CLASS_PREEMPTED;
-  if (failure < 0 || failure >= kFailureClasses) {
+  const std::optional<FailureClass> failure = FromProto(result.failure_class());
+  if (!failure) {
     return absl::InvalidArgumentError(absl::StrCat("failed trial ", result.ref().trial_id(),
                                                    ": want a failure class, got ",
                                                    result.failure_class()));
   }
-  report.failure = static_cast<FailureClass>(failure);
+  report.failure = *failure;
   return report;
 }
 
@@ -140,6 +148,8 @@ void ToProto(const SyncAnswer& answer, v1::SyncResponse* response) {
     out->set_label(a.order.label);
     if (a.order.resume_from) SetArtifact(*a.order.resume_from, out->mutable_resume_from());
     for (const std::string& role : a.order.keep_checkpoints) out->add_keep_checkpoints(role);
+    if (a.order.init_from) SetArtifact(*a.order.init_from, out->mutable_init_from());
+    out->mutable_init_derive()->Assign(a.order.init_derive.begin(), a.order.init_derive.end());
   }
   for (AttemptId attempt : answer.abandon) SetRef(attempt, response->add_abandon());
   for (AttemptId attempt : answer.acknowledged)
@@ -150,6 +160,7 @@ void ToProto(const SyncAnswer& answer, v1::SyncResponse* response) {
     out->set_next_sequence(next);
   }
   SetDuration(answer.next_sync, response->mutable_next_sync());
+  response->set_leave(answer.leave);
 }
 
 v1::PlanResponse ToProto(const PreparedSubmission& prepared, const SubmissionPlan& plan) {
@@ -210,13 +221,101 @@ v1::RoadmapStatus ToProto(const RoadmapStatus& status) {
   }
   out.set_last_failure(status.last_failure);
   out.set_paused(status.paused);
+  out.set_roadmap_paused(status.control.paused.has_value());
+  out.set_roadmap_paused_reason(status.control.paused.value_or(""));
+  out.set_priority(status.control.priority);
+  out.set_waiting(counts.held);
+  out.set_archived(status.archived);
   return out;
 }
 
 ControlCall FromProto(const v1::ControlRequest& request) {
   return {.roadmap = request.roadmap(),
           .trials = {request.trial_ids().begin(), request.trial_ids().end()},
-          .reason = request.reason()};
+          .reason = request.reason(),
+          .variants = {request.variants().begin(), request.variants().end()},
+          .blocks = {request.blocks().begin(), request.blocks().end()}};
+}
+
+absl::StatusOr<RetryCall> FromProto(const v1::RetryRequest& request) {
+  RetryCall call{.what = FromProto(request.what())};
+  for (const int value : request.classes()) {
+    const std::optional<FailureClass> failure = FromProto(static_cast<v1::FailureClass>(value));
+    if (!failure) {
+      return absl::InvalidArgumentError(absl::StrCat("want a failure class, got ", value));
+    }
+    call.classes.push_back(*failure);
+  }
+  if (request.memory_bytes() < 0 || FromProto(request.trial_time()) < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError("limits: want none below zero");
+  }
+  if (request.memory_bytes() > 0) call.memory_bytes = request.memory_bytes();
+  if (request.has_trial_time()) call.trial_time = FromProto(request.trial_time());
+  return call;
+}
+
+v1::RetryResponse ToProto(const RetryAnswer& answer) {
+  v1::RetryResponse out;
+  out.set_trials_changed(answer.changed);
+  for (const auto& [failure, count] : answer.failed_as) {
+    (*out.mutable_failed_as())[std::string(FailureClassName(failure))] = count;
+  }
+  return out;
+}
+
+v1::ListWorkersResponse ToProto(const FleetView& fleet) {
+  v1::ListWorkersResponse out;
+  for (const FleetView::Worker& worker : fleet.workers) {
+    v1::WorkerStatus* w = out.add_workers();
+    w->set_id(worker.id.value);
+    w->set_name(worker.info.name);
+    w->set_hostname(worker.info.hostname);
+    w->set_pid(worker.info.pid);
+    w->set_slots(worker.info.slots);
+    w->set_build(worker.info.build);
+    w->set_leased(static_cast<int>(worker.now.held.size()));
+    SetDuration(std::max(absl::ZeroDuration(), fleet.time + fleet.lease - worker.now.expires),
+                w->mutable_silent());
+    if (worker.now.slots == 0) {
+      w->set_state(v1::WorkerStatus::EXPECTED);
+    } else if (worker.now.drained) {
+      w->set_state(v1::WorkerStatus::DRAINING);
+      w->set_reason(*worker.now.drained);
+    } else if (worker.standing == Standing::kQuarantined) {
+      w->set_state(v1::WorkerStatus::QUARANTINED);
+      w->set_reason(fleet.nodes.at(worker.info.hostname).reason);
+    } else {
+      w->set_state(worker.now.held.empty() ? v1::WorkerStatus::IDLE : v1::WorkerStatus::WORKING);
+    }
+  }
+  for (const auto& [host, node] : fleet.nodes) {
+    v1::NodeStatus* n = out.add_nodes();
+    n->set_hostname(host);
+    n->set_standing(std::string(StandingName(node.standing)));
+    n->set_reason(node.reason);
+    n->set_trials_passed(node.passed);
+    n->set_trials_failed(static_cast<int64_t>(node.failed.size()));
+    n->set_evidence(node.evidence);
+  }
+  return out;
+}
+
+absl::StatusOr<WorkerControlCall> FromProto(const v1::ControlWorkerRequest& request) {
+  using Action = WorkerControlCall::Action;
+  WorkerControlCall call{.worker = request.worker(), .reason = request.reason()};
+  switch (request.action()) {
+    case v1::ControlWorkerRequest::DRAIN:
+      call.action = Action::kDrain;
+      return call;
+    case v1::ControlWorkerRequest::RELEASE:
+      call.action = Action::kRelease;
+      return call;
+    case v1::ControlWorkerRequest::TRUST:
+      call.action = Action::kTrust;
+      return call;
+    default:
+      return absl::InvalidArgumentError("action: want DRAIN, RELEASE or TRUST");
+  }
 }
 
 void AddRow(const Statement& row, v1::QueryRows* rows) {

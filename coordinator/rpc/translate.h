@@ -21,6 +21,12 @@ void ToProto(const SyncAnswer& answer, v1::SyncResponse* response);
 v1::PlanResponse ToProto(const PreparedSubmission& prepared, const SubmissionPlan& plan);
 v1::RoadmapStatus ToProto(const RoadmapStatus& status);
 ControlCall FromProto(const v1::ControlRequest& request);
+// INVALID_ARGUMENT: an unknown failure class, a limit below zero.
+absl::StatusOr<RetryCall> FromProto(const v1::RetryRequest& request);
+v1::RetryResponse ToProto(const RetryAnswer& answer);
+v1::ListWorkersResponse ToProto(const FleetView& fleet);
+// INVALID_ARGUMENT: no action.
+absl::StatusOr<WorkerControlCall> FromProto(const v1::ControlWorkerRequest& request);
 
 // The current row of a query.
 void AddRow(const Statement& row, v1::QueryRows* rows);

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "coordinator/scheduler/ids.h"
+#include "coordinator/scheduler/node_record.h"
 #include "coordinator/scheduler/outcome.h"
 
 namespace saffron {
@@ -19,6 +20,7 @@ namespace saffron {
 struct WorkerJoined {
   WorkerId worker;
   int slots = 1;
+  std::string host = {};  // the machine, whose failures are counted; empty: unknown
 };
 
 // What a worker says about one of its attempts that ended.
@@ -57,10 +59,14 @@ struct WantedTrial {
   bool baseline = false;
   int64_t position = 0;     // of the variant in the roadmap
   double cost_seconds = 0;  // estimated, on one core
+  // It starts from this trial's checkpoint, so not before that one succeeded. Named earlier.
+  std::optional<TrialId> parent = {};
 };
 
 struct RoadmapPolicy {
   RetryBudgets retry;
+  // A trial lost together with so many different workers is taken to be what ends them; 0: never.
+  int poison = 0;
   // What has not started by then is cancelled.
   absl::Time deadline = absl::InfiniteFuture();
 };
@@ -90,6 +96,31 @@ struct ResumeRequested {
   std::string reason = {};
 };
 
+// Nothing of the roadmap is started until it goes on; what runs goes on.
+struct PauseRequested {
+  RoadmapId roadmap;
+  std::optional<std::string> reason;  // nullopt: go on
+};
+
+// Roadmaps share the workers' slots in proportion to their priorities (> 0).
+struct PriorityRequested {
+  RoadmapId roadmap;
+  double priority = 1;
+};
+
+// The worker gets no new work, or does again; what it runs goes on. Requires HasWorker(worker).
+struct DrainRequested {
+  WorkerId worker;
+  std::optional<std::string> reason;  // nullopt: it gets work again
+};
+
+// Somebody says how a machine is to be treated. `kNormal` forgets what was counted against it.
+struct StandingRequested {
+  std::string host;
+  Standing standing = Standing::kNormal;
+  std::string reason;
+};
+
 // Time has passed: leases expire, trials that were backing off become ready, deadlines strike.
 struct Tick {};
 
@@ -97,7 +128,8 @@ struct Tick {};
 struct Stalled {};
 
 using Event = std::variant<WorkerJoined, WorkerSynced, WorkerWaiting, WorkerGone, RoadmapChanged,
-                           CancelRequested, ResumeRequested, Tick, Stalled>;
+                           CancelRequested, ResumeRequested, PauseRequested, PriorityRequested,
+                           DrainRequested, StandingRequested, Tick, Stalled>;
 
 // ---- Effects, in the order they happened
 
@@ -144,6 +176,7 @@ struct TrialEnded {
   Outcome outcome;
   std::optional<FailureClass> failure;
   std::string message;
+  bool orphaned = false;  // cancelled because its parent ended without a model to start from
 };
 // The worker should drop the attempt.
 struct AttemptAbandoned {
@@ -172,10 +205,28 @@ struct WantChanged {
 struct DeadlineLifted {
   RoadmapId roadmap;
 };
+struct PauseChanged {
+  RoadmapId roadmap;
+  std::optional<std::string> reason;  // nullopt: it goes on
+};
+struct PriorityChanged {
+  RoadmapId roadmap;
+  double priority;
+};
+struct DrainChanged {
+  WorkerId worker;
+  std::optional<std::string> reason;  // nullopt: it gets work again
+};
+struct StandingChanged {
+  std::string host;
+  Standing standing;
+  std::string reason;
+};
 
-using Effect = std::variant<AttemptAssigned, AttemptRepeated, AttemptRecovered, AttemptEnded,
-                            TrialQueued, TrialEnded, AttemptAbandoned, ReportAcknowledged,
-                            WorkerLeft, WantChanged, DeadlineLifted>;
+using Effect =
+    std::variant<AttemptAssigned, AttemptRepeated, AttemptRecovered, AttemptEnded, TrialQueued,
+                 TrialEnded, AttemptAbandoned, ReportAcknowledged, WorkerLeft, WantChanged,
+                 DeadlineLifted, PauseChanged, PriorityChanged, DrainChanged, StandingChanged>;
 using Effects = std::vector<Effect>;
 
 }  // namespace saffron

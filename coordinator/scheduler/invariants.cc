@@ -36,8 +36,11 @@ class SchedulerInspector {
       } else if (const Leased* leased = std::get_if<Leased>(&trial->state)) {
         absl::StrAppend(&text, ">", leased->worker.value, ",", leased->roadmap.value);
       } else {
-        absl::StrAppend(&text, "=", int(std::get<Ended>(trial->state).outcome));
+        const Ended& ended = std::get<Ended>(trial->state);
+        absl::StrAppend(&text, "=", int(ended.outcome), ended.orphaned ? "o" : "");
       }
+      if (trial->held) text += "h";
+      for (WorkerId worker : trial->lost_with) absl::StrAppend(&text, "x", worker.value);
       std::map<RoadmapId, bool> wants;
       for (const Scheduler::Want& want : trial->wants) wants[want.roadmap] = want.active;
       for (const auto& [roadmap, active] : wants) {
@@ -49,7 +52,13 @@ class SchedulerInspector {
                       absl::FormatDuration(worker.expires - now));
     }
     for (const auto& [id, roadmap] : s_.roadmaps_) {
-      absl::StrAppend(&text, "r", id.value, absl::FormatDuration(roadmap.policy.deadline - now));
+      absl::StrAppend(&text, "r", id.value, absl::FormatDuration(roadmap.policy.deadline - now),
+                      roadmap.control.paused ? "p" : "", roadmap.control.priority);
+    }
+    for (const auto& [id, reason] : s_.drained_) absl::StrAppend(&text, "d", id.value);
+    for (const auto& [host, node] : s_.nodes_.nodes()) {
+      absl::StrAppend(&text, "n", host, int(node.standing), ",", node.passed);
+      for (TrialId trial : node.failed) absl::StrAppend(&text, "f", trial.value);
     }
     return text;
   }
@@ -69,6 +78,7 @@ class SchedulerInspector {
               " is wanted by a roadmap that does not list it");
       Count(want, trial);
     }
+    if (trial.parent) CheckParent(id, trial);
     int failures = 0;
     for (int n : trial.failures) {
       failures += n;
@@ -79,7 +89,7 @@ class SchedulerInspector {
       Require(active, "trial ", id.value, " is queued though nobody wants it");
       if (queued->ready_at != absl::InfinitePast()) {
         backing_off_.insert({queued->ready_at, id});
-      } else {
+      } else if (!trial.held) {
         for (const Scheduler::Want& want : trial.wants) ready_ += want.active;
       }
     } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
@@ -89,6 +99,16 @@ class SchedulerInspector {
       load_[leased->worker] += trial.cost_seconds;
       ++in_turn_[leased->roadmap];
     }
+  }
+
+  void CheckParent(TrialId id, const Scheduler::Trial& trial) {
+    const Ended* ended = std::get_if<Ended>(&s_.trials_.at(*trial.parent).state);
+    const bool model = ended != nullptr && ended->outcome == Outcome::kSucceeded;
+    Require(trial.held == !model, "trial ", id.value, " is held, or not, against its parent");
+    Require(model || !std::holds_alternative<Leased>(trial.state), "trial ", id.value,
+            " runs before its parent succeeded");
+    Require(model || ended == nullptr || std::holds_alternative<Ended>(trial.state), "trial ",
+            id.value, " waits for a parent that ended without a model");
   }
 
   void Count(const Scheduler::Want& want, const Scheduler::Trial& trial) {
@@ -104,6 +124,7 @@ class SchedulerInspector {
       ++c.leased;
     } else {
       ++c.queued;
+      if (trial.held) ++c.held;
     }
   }
 
@@ -126,7 +147,7 @@ class SchedulerInspector {
     for (const auto& [id, roadmap] : s_.roadmaps_) {
       const Scheduler::RoadmapCounts &is = roadmap.counts, &want = counts_[id];
       Require(is.total == want.total && is.queued == want.queued && is.leased == want.leased &&
-                  is.ended == want.ended &&
+                  is.held == want.held && is.ended == want.ended &&
                   std::abs(is.cost_done - want.cost_done) < 1e-6 * (1 + want.cost_total) &&
                   std::abs(is.cost_total - want.cost_total) < 1e-6 * (1 + want.cost_total),
               "the counts of roadmap ", id.value, " are not those of its trials");
@@ -134,6 +155,11 @@ class SchedulerInspector {
               " is charged for other leases than it has");
     }
     Require(ready_ == s_.queue_.size(), "the work queue holds other trials than are ready");
+    for (const auto& [id, reason] : s_.drained_) {
+      const auto worker = s_.workers_.find(id);
+      Require(worker == s_.workers_.end() || !s_.GetsWork(id), "worker ", id.value,
+              " was told to drain and gets work");
+    }
   }
 
   const Scheduler& s_;

@@ -61,6 +61,10 @@ class EffectLedger {
   void On(const WorkerLeft& effect);
   void On(const WantChanged& effect) {}
   void On(const DeadlineLifted& effect) {}
+  void On(const PauseChanged& effect) {}
+  void On(const PriorityChanged& effect) {}
+  void On(const DrainChanged& effect) {}
+  void On(const StandingChanged& effect) {}
   // Notes `rule` broken for the trial unless `holds`.
   bool Require(bool holds, TrialId trial, std::string_view rule);
   Attempt* Find(AttemptId attempt);

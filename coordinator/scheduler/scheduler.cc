@@ -18,10 +18,14 @@ int64_t* CounterOf(Scheduler::RoadmapCounts& counts, const Scheduler::Trial& tri
   return std::holds_alternative<Leased>(trial.state) ? &counts.leased : &counts.queued;
 }
 
+bool CountsAsHeld(const Scheduler::Trial& trial, bool active) {
+  return active && trial.held && std::holds_alternative<Queued>(trial.state);
+}
+
 WorkOrder OrderOf(TrialId id, const Scheduler::Trial& trial, const Scheduler::Want& want) {
   return {.replicate = want.replicate,
           .not_baseline = !want.baseline,
-          .minus_cost = -static_cast<float>(trial.cost_seconds),
+          .minus_cost = -static_cast<float>(trial.cost_seconds + trial.after_seconds),
           .position = want.position,
           .trial = id};
 }
@@ -47,7 +51,12 @@ Scheduler::Scheduler(const Options& options, const Snapshot& snapshot, absl::Tim
     : options_(options) {
   trials_.reserve(snapshot.trials.size());
   for (const Snapshot::Trial& t : snapshot.trials) {
-    trials_[t.id] = {t.state, t.attempts, t.failures, t.cost_seconds, {}};
+    Trial& trial = trials_[t.id];
+    trial.state = t.state;
+    trial.attempts = t.attempts;
+    trial.failures = t.failures;
+    trial.cost_seconds = t.cost_seconds;
+    trial.lost_with = t.lost_with;
     if (const Leased* leased = std::get_if<Leased>(&t.state)) {
       if (!HasWorker(leased->worker))
         Renew(leased->worker, workers_[leased->worker], now + options_.lease);
@@ -56,6 +65,9 @@ Scheduler::Scheduler(const Options& options, const Snapshot& snapshot, absl::Tim
   for (const Snapshot::Roadmap& r : snapshot.roadmaps) {
     Roadmap& roadmap = roadmaps_[r.id];
     roadmap.policy = r.policy;
+    roadmap.control = {r.priority, r.paused};
+    queue_.SetWeight(r.id, r.priority);
+    queue_.SetPaused(r.id, r.paused.has_value());
     if (r.policy.deadline != absl::InfiniteFuture()) deadlines_.insert({r.policy.deadline, r.id});
     for (const WantedTrial& w : r.trials) {
       trials_.at(w.trial).wants.push_back({r.id, w.replicate, w.baseline, true, w.position});
@@ -63,7 +75,14 @@ Scheduler::Scheduler(const Options& options, const Snapshot& snapshot, absl::Tim
     }
     for (TrialId given_up : r.given_up) trials_.at(given_up).FindWant(r.id)->active = false;
   }
+  for (const Snapshot::Trial& t : snapshot.trials) {
+    if (t.parent) SetParent(t.id, *t.parent, /*linked=*/false);
+  }
   for (const Snapshot::Trial& t : snapshot.trials) Link(t.id, trials_.at(t.id));
+  drained_ = snapshot.drained;
+  for (const auto& [host, standing] : snapshot.nodes) {
+    nodes_.SetStanding(host, standing.first, standing.second);
+  }
 }
 
 Effects Scheduler::Apply(const Event& event, absl::Time now) {
@@ -96,6 +115,11 @@ Scheduler::Fleet Scheduler::fleet() const {
     if (worker.slots > 0) ++fleet.workers;
     fleet.slots += worker.slots;
     fleet.leased += static_cast<int>(worker.held.size());
+    if (GetsWork(id)) {
+      fleet.idle_slots += std::max(0, worker.slots - static_cast<int>(worker.held.size()));
+    } else if (worker.slots > 0) {
+      ++fleet.barred;
+    }
   }
   return fleet;
 }
@@ -109,12 +133,35 @@ int64_t Scheduler::CountAhead(TrialId id) const {
   return 0;
 }
 
+std::optional<Scheduler::WorkerView> Scheduler::ViewWorker(WorkerId id) const {
+  auto worker = workers_.find(id);
+  if (worker == workers_.end()) return std::nullopt;
+  WorkerView view{.slots = worker->second.slots,
+                  .host = worker->second.host,
+                  .held = worker->second.held,
+                  .drained = {},
+                  .expires = worker->second.expires};
+  if (auto drained = drained_.find(id); drained != drained_.end()) view.drained = drained->second;
+  return view;
+}
+
+bool Scheduler::MayLeave(WorkerId id) const {
+  auto worker = workers_.find(id);
+  return worker != workers_.end() && worker->second.held.empty() && drained_.count(id) > 0;
+}
+
+Scheduler::RoadmapControl Scheduler::Control(RoadmapId id) const {
+  auto roadmap = roadmaps_.find(id);
+  return roadmap == roadmaps_.end() ? RoadmapControl{} : roadmap->second.control;
+}
+
 // ---- Workers
 
 void Scheduler::On(const WorkerJoined& event, absl::Time now) {
   Worker& worker = workers_[event.worker];
   slots_ += event.slots - worker.slots;
   worker.slots = event.slots;
+  worker.host = event.host;
   worker.drained = false;
   Renew(event.worker, worker, now + options_.lease);
 }
@@ -134,7 +181,8 @@ void Scheduler::On(const WorkerSynced& event, absl::Time now) {
     TakeRunning(event.worker, attempt);
     named.insert(attempt.trial);
   }
-  const int want = RepeatUnseen(event.worker, named, event.draining ? 0 : event.want, now);
+  const bool gets_work = !event.draining && GetsWork(event.worker);
+  const int want = RepeatUnseen(event.worker, named, gets_work ? event.want : 0, now);
   Assign(event.worker, want);
   Worker& worker = workers_.at(event.worker);
   worker.drained = event.draining && worker.held.empty();
@@ -144,6 +192,12 @@ void Scheduler::On(const WorkerWaiting& event, absl::Time now) {
   CHECK(HasWorker(event.worker)) << "worker " << event.worker.value;
   Renew(event.worker, workers_.at(event.worker), now + options_.lease);
   Assign(event.worker, event.want);
+}
+
+bool Scheduler::GetsWork(WorkerId id) const {
+  auto worker = workers_.find(id);
+  return worker != workers_.end() && worker->second.slots > 0 && drained_.count(id) == 0 &&
+         nodes_.StandingOf(worker->second.host) != Standing::kQuarantined;
 }
 
 void Scheduler::TakeReport(WorkerId worker, const AttemptReport& report, absl::Time now) {
@@ -158,7 +212,7 @@ void Scheduler::TakeReport(WorkerId worker, const AttemptReport& report, absl::T
     if (ended->outcome != Outcome::kFailed || !IsResult(report.outcome)) return acknowledge(false);
   }
   if (IsResult(report.outcome)) {
-    AcceptResult(worker, report);
+    AcceptResult(worker, report, now);
     return acknowledge(true);
   }
   const Leased* leased = std::get_if<Leased>(&trial->state);
@@ -172,7 +226,7 @@ void Scheduler::TakeReport(WorkerId worker, const AttemptReport& report, absl::T
   acknowledge(true);
 }
 
-void Scheduler::AcceptResult(WorkerId worker, const AttemptReport& report) {
+void Scheduler::AcceptResult(WorkerId worker, const AttemptReport& report, absl::Time now) {
   const TrialId id = report.attempt.trial;
   const Trial& trial = trials_.at(id);
   bool late = true;
@@ -191,6 +245,8 @@ void Scheduler::AcceptResult(WorkerId worker, const AttemptReport& report) {
       AttemptEnded{report.attempt, report.outcome, std::nullopt, report.message, late});
   effects_.push_back(TrialEnded{id, report.outcome, std::nullopt, report.message});
   Alter(id, [&](Trial& t) { t.state = Ended{report.outcome}; });
+  nodes_.Passed(workers_.at(worker).host, id);
+  SettleChildren(id, now);
 }
 
 void Scheduler::TakeRunning(WorkerId worker, AttemptId attempt) {
@@ -208,6 +264,7 @@ void Scheduler::TakeRunning(WorkerId worker, AttemptId attempt) {
         CHECK(want != t.wants.end()) << "trial " << attempt.trial.value << " queued for nobody";
         t.state = Leased{worker, want->roadmap};
         --t.failures[static_cast<int>(lost_as)];
+        std::erase(t.lost_with, worker);
       });
       return;
     }
@@ -238,6 +295,7 @@ int Scheduler::RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int
 }
 
 void Scheduler::Assign(WorkerId worker_id, int want) {
+  if (!GetsWork(worker_id)) return;
   Worker& worker = workers_.at(worker_id);
   for (; want > 0; --want) {
     const std::optional<WorkQueue::Pick> pick = queue_.Next();
@@ -245,7 +303,8 @@ void Scheduler::Assign(WorkerId worker_id, int want) {
     const double cost = trials_.at(pick->trial).cost_seconds;
     if (static_cast<int>(worker.held.size()) >= worker.slots) {
       const double most = absl::ToDoubleSeconds(options_.ahead) * worker.slots;
-      if (worker.load_seconds + cost > most || static_cast<int>(queue_.size()) <= slots_) return;
+      const int ready = static_cast<int>(queue_.size() - queue_.paused_size());
+      if (worker.load_seconds + cost > most || ready <= slots_) return;
     }
     Alter(pick->trial, [&](Trial& t) {
       ++t.attempts;
@@ -276,6 +335,7 @@ void Scheduler::LoseWorker(WorkerId id, const std::string& why, absl::Time now) 
   effects_.push_back(WorkerLeft{id, worker.drained});
   expiries_.erase({worker.expires, id});
   slots_ -= worker.slots;
+  drained_.erase(id);
   workers_.erase(id);
 }
 
@@ -288,10 +348,18 @@ void Scheduler::FailAttempt(TrialId id, FailureClass failure, const std::string&
   const int failures = trial.failures[static_cast<int>(failure)] + 1;
   const int64_t budget = BudgetsOf(trial).Of(failure);
   Alter(id, [&](Trial& t) { t.failures[static_cast<int>(failure)] = failures; });
-  if (budget >= 0 && failures > budget && IsWanted(trial, now)) {
-    effects_.push_back(TrialEnded{id, Outcome::kFailed, failure, message});
+  const bool poison = failure == FailureClass::kWorkerLost && IsPoison(id, worker);
+  if ((poison || (budget >= 0 && failures > budget)) && IsWanted(trial, now)) {
+    std::string why = message;
+    if (poison) {
+      why =
+          absl::StrCat("quarantined: ", trial.lost_with.size(),
+                       " different workers were lost while they had it (the last: ", message, ")");
+    }
+    effects_.push_back(TrialEnded{id, Outcome::kFailed, failure, why});
     Alter(id, [&](Trial& t) { t.state = Ended{Outcome::kFailed}; });
-    return;
+    SettleChildren(id, now);
+    return BlameNode(worker, failure, id, now);
   }
   Queued queued;
   const absl::Duration backoff = Backoff(failure, failures);
@@ -304,6 +372,40 @@ void Scheduler::FailAttempt(TrialId id, FailureClass failure, const std::string&
                 absl::StrCat("attempt ", attempt.number, " failed (",
                              std::string(FailureClassName(failure)), ")"),
                 now);
+  BlameNode(worker, failure, id, now);
+}
+
+bool Scheduler::IsPoison(TrialId id, WorkerId worker) {
+  Trial& trial = trials_.at(id);
+  if (std::find(trial.lost_with.begin(), trial.lost_with.end(), worker) == trial.lost_with.end()) {
+    trial.lost_with.push_back(worker);
+  }
+  const int limit = PoisonLimitOf(trial);
+  return limit > 0 && static_cast<int>(trial.lost_with.size()) >= limit;
+}
+
+void Scheduler::BlameNode(WorkerId worker, FailureClass failure, TrialId id, absl::Time now) {
+  if (failure == FailureClass::kPreempted || failure == FailureClass::kWorkerLost) return;
+  const std::string host = workers_.at(worker).host;
+  std::string evidence;
+  if (!nodes_.Failed(host, id, &evidence)) return;
+  // A bad machine is better than none.
+  const bool others = std::any_of(workers_.begin(), workers_.end(), [&](const auto& w) {
+    return w.second.host != host && GetsWork(w.first);
+  });
+  if (!others) return;
+  SetStanding(host, Standing::kQuarantined, evidence);
+  for (TrialId trial : nodes_.FailedOnlyOn(host)) {
+    const Ended* ended = std::get_if<Ended>(&trials_.at(trial).state);
+    if (ended == nullptr || ended->outcome != Outcome::kFailed) continue;
+    if (!IsWanted(trials_.at(trial), now)) continue;
+    QueueAfresh(trial, absl::StrCat("it failed only on ", host, ", which is quarantined"), now);
+  }
+}
+
+void Scheduler::SetStanding(const std::string& host, Standing standing, const std::string& reason) {
+  nodes_.SetStanding(host, standing, reason);
+  effects_.push_back(StandingChanged{host, standing, reason});
 }
 
 void Scheduler::QueueOrCancel(TrialId id, Queued state, const std::string& reason, absl::Time now) {
@@ -311,7 +413,7 @@ void Scheduler::QueueOrCancel(TrialId id, Queued state, const std::string& reaso
     effects_.push_back(TrialEnded{id, Outcome::kCancelled, std::nullopt,
                                   absl::StrCat(reason, ", and no roadmap wants another attempt")});
     Alter(id, [](Trial& t) { t.state = Ended{Outcome::kCancelled}; });
-    return;
+    return SettleChildren(id, now);
   }
   effects_.push_back(TrialQueued{id, state.ready_at, reason});
   Alter(id, [&](Trial& t) { t.state = state; });
@@ -338,7 +440,7 @@ void Scheduler::On(const Tick& event, absl::Time now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const RoadmapId roadmap = deadlines_.begin()->second;
     deadlines_.erase(deadlines_.begin());
-    StrikeDeadline(roadmap);
+    StrikeDeadline(roadmap, now);
   }
 }
 
@@ -354,6 +456,7 @@ void Scheduler::Link(TrialId id, Trial& trial) {
     ++counts.total;
     ++*CounterOf(counts, trial, want.active);
     counts.cost_total += trial.cost_seconds;
+    if (CountsAsHeld(trial, want.active)) ++counts.held;
     if (std::holds_alternative<Ended>(trial.state)) counts.cost_done += trial.cost_seconds;
   }
   if (const Queued* queued = std::get_if<Queued>(&trial.state)) {
@@ -361,6 +464,7 @@ void Scheduler::Link(TrialId id, Trial& trial) {
       backing_off_.insert({queued->ready_at, id});
       return;
     }
+    if (trial.held) return;
     for (const Want& want : trial.wants) {
       if (want.active) queue_.Add(want.roadmap, OrderOf(id, trial, want));
     }
@@ -378,6 +482,7 @@ void Scheduler::Unlink(TrialId id, Trial& trial) {
     --counts.total;
     --*CounterOf(counts, trial, want.active);
     counts.cost_total -= trial.cost_seconds;
+    if (CountsAsHeld(trial, want.active)) --counts.held;
     if (std::holds_alternative<Ended>(trial.state)) counts.cost_done -= trial.cost_seconds;
   }
   if (const Queued* queued = std::get_if<Queued>(&trial.state)) {
@@ -385,6 +490,7 @@ void Scheduler::Unlink(TrialId id, Trial& trial) {
       backing_off_.erase({queued->ready_at, id});
       return;
     }
+    if (trial.held) return;
     for (const Want& want : trial.wants) {
       if (want.active) queue_.Remove(want.roadmap, OrderOf(id, trial, want));
     }
@@ -421,6 +527,16 @@ RetryBudgets Scheduler::BudgetsOf(const Trial& trial) const {
     }
   }
   return budgets;
+}
+
+int Scheduler::PoisonLimitOf(const Trial& trial) const {
+  int limit = 1;
+  for (const Want& want : trial.wants) {
+    const int theirs = roadmaps_.at(want.roadmap).policy.poison;
+    if (theirs == 0) return 0;
+    limit = std::max(limit, theirs);
+  }
+  return limit;
 }
 
 }  // namespace saffron

@@ -9,6 +9,11 @@
 //    +-- failure, budget --+------ budget spent --> failed
 //   Queued | Leased ------------- cancel ---------> cancelled
 //
+// A trial with a parent is *held* until the parent succeeded: queued, but in no queue. When the
+// parent ends otherwise, the trial is cancelled as orphaned; when the parent gets another chance,
+// so do its orphans. Parents come first: a trial counts as long as the longest chain that begins
+// with it.
+//
 // A lease belongs to a worker, not to an attempt: a worker names everything it holds in each Sync,
 // so silence is the only thing that has to be timed. Attempts are fenced by their number: reports
 // of failure from any but the current attempt change nothing. A *complete result* of an older
@@ -30,6 +35,7 @@
 #include "absl/time/time.h"
 #include "coordinator/scheduler/event.h"
 #include "coordinator/scheduler/ids.h"
+#include "coordinator/scheduler/node_record.h"
 #include "coordinator/scheduler/outcome.h"
 #include "coordinator/scheduler/work_queue.h"
 
@@ -50,6 +56,7 @@ struct Leased {
 };
 struct Ended {
   Outcome outcome = Outcome::kSucceeded;
+  bool orphaned = false;  // cancelled because its parent ended without a model to start from
 };
 using TrialState = std::variant<Queued, Leased, Ended>;
 
@@ -74,15 +81,21 @@ class Scheduler {
       int32_t attempts = 0;
       std::array<int, kFailureClasses> failures = {};
       TrialState state;
+      std::optional<TrialId> parent = {};
+      std::vector<WorkerId> lost_with = {};  // since the budgets were fresh, each once
     };
     struct Roadmap {
       RoadmapId id;
       RoadmapPolicy policy = {};
+      double priority = 1;
+      std::optional<std::string> paused = {};  // why
       std::vector<WantedTrial> trials = {};
       std::vector<TrialId> given_up = {};  // those of `trials` that were cancelled for this roadmap
     };
     std::vector<Trial> trials;
     std::vector<Roadmap> roadmaps;
+    std::map<WorkerId, std::string> drained = {};                        // and why
+    std::map<std::string, std::pair<Standing, std::string>> nodes = {};  // not normal, and why
   };
 
   explicit Scheduler(const Options& options);
@@ -100,6 +113,7 @@ class Scheduler {
 
   struct RoadmapCounts {
     int64_t total = 0, queued = 0, leased = 0;
+    int64_t held = 0;                      // of `queued`, those that wait for their parent
     std::array<int64_t, 5> ended = {};     // by Outcome
     double cost_total = 0, cost_done = 0;  // estimated core-seconds
     int64_t of(Outcome outcome) const { return ended[static_cast<int>(outcome)]; }
@@ -120,6 +134,10 @@ class Scheduler {
     std::array<int, kFailureClasses> failures = {};  // since the budgets were fresh
     double cost_seconds = 0;
     absl::InlinedVector<Want, 1> wants;
+    std::optional<TrialId> parent = {};
+    bool held = false;         // its parent has not succeeded (yet)
+    double after_seconds = 0;  // estimated time of the longest chain of trials that wait for it
+    std::vector<WorkerId> lost_with = {};  // workers it was lost with since the budgets were fresh
 
     // The roadmap's want; nullptr when it has none.
     const Want* FindWant(RoadmapId roadmap) const;
@@ -132,8 +150,30 @@ class Scheduler {
 
   struct Fleet {
     int workers = 0, slots = 0, leased = 0;
+    int idle_slots = 0;  // of workers that get new work
+    int barred = 0;      // workers that get none: drained, or on a quarantined machine
   };
   Fleet fleet() const;
+
+  struct WorkerView {
+    int slots = 0;  // 0: it has not been heard of since this process started
+    std::string host;
+    std::set<TrialId> held;
+    std::optional<std::string> drained;  // why
+    absl::Time expires;                  // when it is taken to be lost
+  };
+  // nullopt when there is no such worker.
+  std::optional<WorkerView> ViewWorker(WorkerId worker) const;
+  // Whether the worker was told to drain and holds nothing: it may leave.
+  bool MayLeave(WorkerId worker) const;
+  const NodeRecords& nodes() const { return nodes_; }
+
+  struct RoadmapControl {
+    double priority = 1;
+    std::optional<std::string> paused;  // why
+  };
+  // Those of a roadmap that there is not are the default's.
+  RoadmapControl Control(RoadmapId roadmap) const;
   // How many trials its roadmap will start before a ready trial. O(n).
   int64_t CountAhead(TrialId trial) const;
   const Options& options() const { return options_; }
@@ -143,13 +183,15 @@ class Scheduler {
 
   struct Worker {
     int slots = 0;  // 0: known from the store only, has not joined yet
-    bool drained = false;
+    std::string host;
+    bool drained = false;  // said that it is leaving, and holds nothing
     absl::Time expires;
     double load_seconds = 0;  // estimated work in `held`
     std::set<TrialId> held;
   };
   struct Roadmap {
     RoadmapPolicy policy;
+    RoadmapControl control;
     RoadmapCounts counts;
     int64_t leased_in_turn = 0;
     std::set<TrialId> trials;
@@ -162,11 +204,15 @@ class Scheduler {
   void On(const RoadmapChanged& event, absl::Time now);
   void On(const CancelRequested& event, absl::Time now);
   void On(const ResumeRequested& event, absl::Time now);
+  void On(const PauseRequested& event, absl::Time now);
+  void On(const PriorityRequested& event, absl::Time now);
+  void On(const DrainRequested& event, absl::Time now);
+  void On(const StandingRequested& event, absl::Time now);
   void On(const Tick& event, absl::Time now);
   void On(const Stalled& event, absl::Time now);
 
   void TakeReport(WorkerId worker, const AttemptReport& report, absl::Time now);
-  void AcceptResult(WorkerId worker, const AttemptReport& report);
+  void AcceptResult(WorkerId worker, const AttemptReport& report, absl::Time now);
   void TakeRunning(WorkerId worker, AttemptId attempt);
   // Assigns again, or takes back, what the worker holds but did not name.
   int RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int want, absl::Time now);
@@ -178,14 +224,36 @@ class Scheduler {
                    absl::Time now);
   // A trial without an attempt in hand is to run again, if anybody still wants it by `now`.
   void QueueOrCancel(TrialId trial, Queued state, const std::string& reason, absl::Time now);
-  void CancelTrial(TrialId trial, const std::string& reason);
+  // Counts against the worker's machine, and quarantines it where that is too much.
+  void BlameNode(WorkerId worker, FailureClass failure, TrialId trial, absl::Time now);
+  void SetStanding(const std::string& host, Standing standing, const std::string& reason);
+  // Whether the worker is given new work.
+  bool GetsWork(WorkerId worker) const;
+  // Records how often and with whom the current attempt of the trial was lost; true when it is
+  // taken to be what ends its workers.
+  bool IsPoison(TrialId trial, WorkerId worker);
+
+  // ---- Trials that start from others (scheduler_parents.cc)
+  // Of a trial that is not linked (Link); `linked`: its ancestors are.
+  void SetParent(TrialId trial, TrialId parent, bool linked);
+  // The trial's state changed, or its children are new: they are released, orphaned or taken up
+  // again.
+  void SettleChildren(TrialId trial, absl::Time now);
+  void SettleChild(TrialId child, TrialId parent, absl::Time now);
+  void Orphan(TrialId child, TrialId parent, absl::Time now);
+  // Queues an ended trial again with fresh budgets.
+  void QueueAfresh(TrialId trial, const std::string& reason, absl::Time now);
+  // Takes up, and queues again where they ended without a result, the trial and what it starts
+  // from. True when anything changed.
+  bool TakeUp(RoadmapId roadmap, TrialId trial, const std::string& reason, absl::Time now);
+
   // The roadmap names the trial, as of now.
-  void Name(RoadmapId roadmap, const WantedTrial& wanted);
+  void Name(RoadmapId roadmap, const WantedTrial& wanted, absl::Time now);
   // The roadmap no longer names the trial.
-  void Unname(RoadmapId roadmap, TrialId trial);
+  void Unname(RoadmapId roadmap, TrialId trial, absl::Time now);
   // The roadmap gives up a trial that has not ended; the last one to do so cancels it.
-  void GiveUp(RoadmapId roadmap, TrialId trial, const std::string& reason);
-  void StrikeDeadline(RoadmapId roadmap);
+  void GiveUp(RoadmapId roadmap, TrialId trial, const std::string& reason, absl::Time now);
+  void StrikeDeadline(RoadmapId roadmap, absl::Time now);
 
   // Every change of a trial goes through here, so that queues, workers and counts follow. `change`
   // may alter state, wants and attempts.
@@ -201,6 +269,7 @@ class Scheduler {
   // Whether any roadmap still wants the trial started at `now`.
   bool IsWanted(const Trial& trial, absl::Time now) const;
   RetryBudgets BudgetsOf(const Trial& trial) const;
+  int PoisonLimitOf(const Trial& trial) const;  // 0: none
   absl::Duration Backoff(FailureClass failure, int failures) const;
   void ChargeTurn(RoadmapId roadmap, int delta);
   void Renew(WorkerId id, Worker& worker, absl::Time expires);
@@ -209,6 +278,9 @@ class Scheduler {
   absl::flat_hash_map<TrialId, Trial> trials_;  // for look-up only: never iterated into effects
   std::map<RoadmapId, Roadmap> roadmaps_;
   std::map<WorkerId, Worker> workers_;
+  std::map<WorkerId, std::string> drained_;  // told to drain, and why; may outlive a restart
+  std::map<TrialId, std::set<TrialId>> children_;
+  NodeRecords nodes_;
   WorkQueue queue_;
   std::set<std::pair<absl::Time, TrialId>> backing_off_;
   std::set<std::pair<absl::Time, WorkerId>> expiries_;

@@ -6,27 +6,41 @@
 
 namespace saffron {
 
-void WorkQueue::Add(RoadmapId roadmap, const WorkOrder& order) {
+template <typename Change>
+void WorkQueue::Alter(RoadmapId roadmap, const Change& change) {
   Queue& queue = queues_[roadmap];
-  CHECK(queue.ready.insert(order).second) << "trial " << order.trial.value << " queued twice";
-  if (queue.ready.size() == 1) turns_.insert({queue.leased, roadmap});
-  ++size_;
+  if (queue.in_turn()) turns_.erase({queue.share(), roadmap});
+  size_ -= queue.ready.size();
+  if (queue.paused) paused_size_ -= queue.ready.size();
+  change(queue);
+  size_ += queue.ready.size();
+  if (queue.paused) paused_size_ += queue.ready.size();
+  if (queue.in_turn()) turns_.insert({queue.share(), roadmap});
+}
+
+void WorkQueue::Add(RoadmapId roadmap, const WorkOrder& order) {
+  Alter(roadmap, [&](Queue& queue) {
+    CHECK(queue.ready.insert(order).second) << "trial " << order.trial.value << " queued twice";
+  });
 }
 
 void WorkQueue::Remove(RoadmapId roadmap, const WorkOrder& order) {
-  Queue& queue = queues_[roadmap];
-  CHECK(queue.ready.erase(order) == 1) << "trial " << order.trial.value << " was not queued";
-  if (queue.ready.empty()) turns_.erase({queue.leased, roadmap});
-  --size_;
+  Alter(roadmap, [&](Queue& queue) {
+    CHECK(queue.ready.erase(order) == 1) << "trial " << order.trial.value << " was not queued";
+  });
 }
 
 void WorkQueue::SetLeased(RoadmapId roadmap, int64_t leased) {
-  Queue& queue = queues_[roadmap];
-  if (!queue.ready.empty()) {
-    turns_.erase({queue.leased, roadmap});
-    turns_.insert({leased, roadmap});
-  }
-  queue.leased = leased;
+  Alter(roadmap, [&](Queue& queue) { queue.leased = leased; });
+}
+
+void WorkQueue::SetWeight(RoadmapId roadmap, double weight) {
+  CHECK(weight > 0) << weight;
+  Alter(roadmap, [&](Queue& queue) { queue.weight = weight; });
+}
+
+void WorkQueue::SetPaused(RoadmapId roadmap, bool paused) {
+  Alter(roadmap, [&](Queue& queue) { queue.paused = paused; });
 }
 
 std::optional<WorkQueue::Pick> WorkQueue::Next() const {

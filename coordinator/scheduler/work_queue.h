@@ -26,7 +26,10 @@ struct WorkOrder {
   auto operator<=>(const WorkOrder&) const = default;
 };
 
-// Ready trials by roadmap. A trial that several roadmaps want stands in the queue of each. Every
+// Ready trials by roadmap. Roadmaps take turns so that each has a share of the leases in proportion
+// to its weight: the next trial is of the roadmap with the fewest leases for its weight, as in
+// weighted fair queueing (Demers, Keshav and Shenker, 1989) with slots for bandwidth. A roadmap
+// that waits gains no credit. A trial that several roadmaps want stands in the queue of each. Every
 // operation is O(log n). Not thread-safe.
 class WorkQueue {
  public:
@@ -34,29 +37,43 @@ class WorkQueue {
   void Remove(RoadmapId roadmap, const WorkOrder& order);  // it is there
   // The number of the roadmap's trials that are leased in its turn changed.
   void SetLeased(RoadmapId roadmap, int64_t leased);
+  void SetWeight(RoadmapId roadmap, double weight);  // > 0; 1 until set
+  // A paused roadmap's trials stay where they are, but are not next.
+  void SetPaused(RoadmapId roadmap, bool paused);
 
   struct Pick {
     RoadmapId roadmap;
     TrialId trial;
   };
-  // First trial of the roadmap that has fewest leased (of the oldest of them); none when all is
-  // empty.
+  // First trial of the roadmap that has fewest leased for its weight (of the oldest of them); none
+  // when nothing can be started.
   std::optional<Pick> Next() const;
 
+  // Whether nothing can be started.
   bool empty() const { return turns_.empty(); }
   // Entries, so that a trial counts once for each roadmap that wants it.
   size_t size() const { return size_; }
+  size_t paused_size() const { return paused_size_; }  // of them, those of paused roadmaps
   // Entries of the roadmap before `order`. O(n): for explanations.
   int64_t CountBefore(RoadmapId roadmap, const WorkOrder& order) const;
 
  private:
   struct Queue {
     int64_t leased = 0;
+    double weight = 1;
+    bool paused = false;
     std::set<WorkOrder> ready;
+
+    double share() const { return static_cast<double>(leased) / weight; }
+    bool in_turn() const { return !paused && !ready.empty(); }
   };
+  // Changes what decides the roadmap's turn.
+  template <typename Change>
+  void Alter(RoadmapId roadmap, const Change& change);
+
   std::map<RoadmapId, Queue> queues_;
-  std::set<std::pair<int64_t, RoadmapId>> turns_;  // (leased, roadmap) where ready is not empty
-  size_t size_ = 0;
+  std::set<std::pair<double, RoadmapId>> turns_;  // (share, roadmap) where in_turn
+  size_t size_ = 0, paused_size_ = 0;
 };
 
 }  // namespace saffron

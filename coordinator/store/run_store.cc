@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/filesystem.h"
 #include "coordinator/store/schema.h"
 #include "core/base/status_macros.h"
 
@@ -52,6 +53,7 @@ RunStore::RunStore(const Options& options, DatabaseLock lock, Database db,
 
 absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const Options& options, absl::Time now) {
   ASSIGN_OR_RETURN(const std::string path, Resolve(options.path));
+  if (!options.allow_network_filesystem) RETURN_IF_ERROR(CheckFilesystem(path));
   ASSIGN_OR_RETURN(DatabaseLock lock, DatabaseLock::Take(path + ".lock", DescribeThisProcess(now)));
   absl::StatusOr<Database> db = Database::Open(path, Database::Mode::kReadWriteCreate);
   if (!db.ok()) {
@@ -110,7 +112,7 @@ absl::Status RunStore::LimitPagesForTest(int64_t pages) {
 namespace {
 
 constexpr char kLoadTrials[] =
-    "SELECT t.id, v.seconds, t.attempts, t.state, a.worker, a.failure_class "
+    "SELECT t.id, v.seconds, t.attempts, t.state, a.worker, a.failure_class, t.parent, t.orphaned "
     "FROM trials t JOIN variants v ON v.id = t.variant "
     "LEFT JOIN attempts a ON t.state IN ('queued', 'leased') AND a.trial = t.id "
     "AND a.number = t.attempts ORDER BY t.id";
@@ -118,9 +120,14 @@ constexpr char kLoadFailures[] =
     "SELECT a.trial, a.failure_class, count(*) FROM attempts a JOIN trials t ON t.id = a.trial "
     "WHERE t.state IN ('queued', 'leased') AND a.number > t.budget_from AND a.outcome = 'failed' "
     "GROUP BY a.trial, a.failure_class ORDER BY a.trial";
+constexpr char kLoadLosses[] =
+    "SELECT a.trial, a.worker FROM attempts a JOIN trials t ON t.id = a.trial "
+    "WHERE t.state IN ('queued', 'leased') AND a.number > t.budget_from "
+    "AND a.failure_class = 'worker_lost' GROUP BY a.trial, a.worker "
+    "ORDER BY a.trial, min(a.number)";
 constexpr char kLoadPolicies[] =
     "SELECT r.id, v.deadline_us, v.retry_preempted, v.retry_worker_lost, v.retry_out_of_memory, "
-    "v.retry_timeout, v.retry_error FROM roadmaps r "
+    "v.retry_timeout, v.retry_error, v.retry_poison, r.priority, r.paused FROM roadmaps r "
     "JOIN revisions v ON v.roadmap = r.id AND v.revision = r.revision ORDER BY r.id";
 constexpr char kLoadWanted[] =
     "SELECT rt.trial, rt.wanted, t.seed - v.seed_first, rv.role = 'baseline', rv.position, "
@@ -149,7 +156,7 @@ absl::StatusOr<TrialState> StateOf(const Statement& row) {
     return absl::DataLossError(
         absl::StrCat("trial ", row.Int(0), " is in the unknown state ", std::string(name)));
   }
-  return Ended{*outcome};
+  return Ended{*outcome, row.Int(7) != 0};
 }
 
 }  // namespace
@@ -170,6 +177,7 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
                                .cost_seconds = trials->Double(1),
                                .attempts = static_cast<int32_t>(trials->Int(2)),
                                .state = std::move(state)});
+    if (!trials->IsNull(6)) snapshot.trials.back().parent = TrialId{trials->Int(6)};
   }
   ASSIGN_OR_RETURN(Statement * failures, db_.Use(kLoadFailures));
   failures->Start();
@@ -181,6 +189,13 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
     snapshot.trials[unfinished.at(failures->Int(0))].failures[static_cast<int>(*failure)] =
         static_cast<int>(failures->Int(2));
   }
+  ASSIGN_OR_RETURN(Statement * losses, db_.Use(kLoadLosses));
+  losses->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, losses->Next());
+    if (!row) break;
+    snapshot.trials[unfinished.at(losses->Int(0))].lost_with.push_back(WorkerId{losses->Int(1)});
+  }
   ASSIGN_OR_RETURN(Statement * policies, db_.Use(kLoadPolicies));
   policies->Start();
   while (true) {
@@ -191,6 +206,9 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
     for (int i = 0; i < kFailureClasses; ++i) {
       roadmap.policy.retry.max[i] = policies->Int(2 + i);
     }
+    roadmap.policy.poison = static_cast<int>(policies->Int(7));
+    roadmap.priority = policies->Double(8);
+    if (!policies->IsNull(9)) roadmap.paused = std::string(policies->Text(9));
     snapshot.roadmaps.push_back(std::move(roadmap));
   }
   for (Scheduler::Snapshot::Roadmap& roadmap : snapshot.roadmaps) {
@@ -215,7 +233,30 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
       if (leased != nullptr && leased->roadmap.value == 0) leased->roadmap = roadmap.id;
     }
   }
+  RETURN_IF_ERROR(LoadStandings(&snapshot));
   return snapshot;
+}
+
+absl::Status RunStore::LoadStandings(Scheduler::Snapshot* snapshot) {
+  static constexpr char kDrained[] =
+      "SELECT id, drained FROM workers WHERE left_us IS NULL AND drained IS NOT NULL";
+  static constexpr char kNodes[] = "SELECT hostname, standing, reason FROM nodes";
+  ASSIGN_OR_RETURN(Statement * drained, db_.Use(kDrained));
+  drained->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, drained->Next());
+    if (!row) break;
+    snapshot->drained[WorkerId{drained->Int(0)}] = std::string(drained->Text(1));
+  }
+  ASSIGN_OR_RETURN(Statement * nodes, db_.Use(kNodes));
+  nodes->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, nodes->Next());
+    if (!row) return absl::OkStatus();
+    const std::optional<Standing> standing = StandingFromName(nodes->Text(1));
+    if (!standing) continue;
+    snapshot->nodes[std::string(nodes->Text(0))] = {*standing, std::string(nodes->Text(2))};
+  }
 }
 
 absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> RunStore::LoadWorkers() {
@@ -299,7 +340,8 @@ absl::StatusOr<RunStore::TrialRecord> RunStore::LoadTrialRecord(TrialId trial) {
   static constexpr char kTrial[] =
       "SELECT message, failure_class, ended_us FROM trials WHERE id = ?";
   static constexpr char kAttempts[] =
-      "SELECT a.number, w.name, a.outcome, a.failure_class, a.message, a.assigned_us, a.ended_us "
+      "SELECT a.number, w.name, a.outcome, a.failure_class, a.message, a.assigned_us, a.ended_us, "
+      "w.hostname "
       "FROM attempts a LEFT JOIN workers w ON w.id = a.worker WHERE a.trial = ? ORDER BY a.number";
   TrialRecord record;
   ASSIGN_OR_RETURN(Statement * select, db_.Use(kTrial));
@@ -323,6 +365,7 @@ absl::StatusOr<RunStore::TrialRecord> RunStore::LoadTrialRecord(TrialId trial) {
                           .assigned = absl::FromUnixMicros(select->Int(5)),
                           .ended = {}};
     if (!select->IsNull(6)) attempt.ended = absl::FromUnixMicros(select->Int(6));
+    record.hosts.emplace(select->Text(7));
     record.attempts.push_back(std::move(attempt));
   }
 }
@@ -338,17 +381,50 @@ absl::StatusOr<std::optional<std::string>> RunStore::ComparableLabel(RoadmapId r
   return std::string(select->Text(0));
 }
 
+absl::Status RunStore::LoadInit(TrialId trial, TrialOrder* order) {
+  // Of the attempts that left one, the last: the one whose result was taken is never followed.
+  static constexpr char kCheckpoint[] =
+      "SELECT coalesce(v.init_checkpoint, 'last'), coalesce(a.sha256, ''), coalesce(a.bytes, 0), "
+      "coalesce(a.step, 0) FROM trials t JOIN variants v ON v.id = t.variant "
+      "LEFT JOIN artifacts a ON a.id = (SELECT x.id FROM artifacts x WHERE x.trial = t.parent "
+      "AND x.kind = 'checkpoint' AND x.role = coalesce(v.init_checkpoint, 'last') "
+      "AND x.deleted_us IS NULL ORDER BY x.attempt DESC, x.id DESC LIMIT 1) "
+      "WHERE t.id = ? AND t.parent IS NOT NULL";
+  static constexpr char kDerive[] =
+      "SELECT j.value FROM trials t JOIN variants v ON v.id = t.variant, "
+      "json_each(v.init_derive) j WHERE t.id = ? ORDER BY j.id";
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kCheckpoint));
+  select->Start(trial.value);
+  ASSIGN_OR_RETURN(bool row, select->Next());
+  if (!row) return absl::OkStatus();
+  order->init_from = ArtifactRecord{.sha256 = std::string(select->Text(1)),
+                                    .bytes = select->Int(2),
+                                    .kind = kCheckpointArtifact,
+                                    .role = std::string(select->Text(0)),
+                                    .step = select->Int(3)};
+  ASSIGN_OR_RETURN(select, db_.Use(kDerive));
+  select->Start(trial.value);
+  while (true) {
+    ASSIGN_OR_RETURN(row, select->Next());
+    if (!row) return absl::OkStatus();
+    order->init_derive.emplace_back(select->Text(0));
+  }
+}
+
 absl::StatusOr<TrialOrder> RunStore::LoadOrder(TrialId trial, RoadmapId roadmap) {
   static constexpr char kTrial[] =
       "SELECT t.seed, d.fingerprint, t.variant FROM trials t JOIN datasets d ON d.id = t.data "
       "WHERE t.id = ?";
   static constexpr char kRoadmap[] =
-      "SELECT r.name || '/' || rv.block || ' #' || rv.position, v.trial_time_us, v.memory_bytes "
+      "SELECT r.name || '/' || rv.block || ' #' || rv.position, "
+      "coalesce(rt.trial_time_us, v.trial_time_us), coalesce(rt.memory_bytes, v.memory_bytes) "
       "FROM roadmaps r JOIN revisions v ON v.roadmap = r.id AND v.revision = r.revision "
       "JOIN roadmap_variants rv ON rv.roadmap = r.id AND rv.revision = r.revision "
-      "WHERE r.id = ? AND rv.variant = ?";
+      "LEFT JOIN roadmap_trials rt ON rt.roadmap = r.id AND rt.revision = r.revision "
+      "AND rt.trial = ?3 WHERE r.id = ?1 AND rv.variant = ?2";
   static constexpr char kParams[] =
-      "SELECT j.key, j.type, j.value FROM variants v, json_each(v.json) j WHERE v.id = ?";
+      "SELECT j.key, j.type, j.value FROM variants v, json_each(v.json) j WHERE v.id = ? "
+      "AND j.key NOT GLOB 'init_from.*'";
   TrialOrder order;
   ASSIGN_OR_RETURN(Statement * select, db_.Use(kTrial));
   select->Start(trial.value);
@@ -360,7 +436,7 @@ absl::StatusOr<TrialOrder> RunStore::LoadOrder(TrialId trial, RoadmapId roadmap)
   const int64_t variant = select->Int(2);
 
   ASSIGN_OR_RETURN(select, db_.Use(kRoadmap));
-  select->Start(roadmap.value, variant);
+  select->Start(roadmap.value, variant, trial.value);
   ASSIGN_OR_RETURN(row, select->Next());
   if (row) {
     order.label = select->Text(0);
@@ -368,6 +444,7 @@ absl::StatusOr<TrialOrder> RunStore::LoadOrder(TrialId trial, RoadmapId roadmap)
     if (!select->IsNull(2)) order.memory_bytes = select->Int(2);
   }
 
+  RETURN_IF_ERROR(LoadInit(trial, &order));
   ASSIGN_OR_RETURN(select, db_.Use(kParams));
   select->Start(variant);
   while (true) {

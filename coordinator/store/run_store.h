@@ -52,6 +52,10 @@ struct TrialOrder {
   std::string label;                               // "roadmap/block #position"
   std::optional<ArtifactRecord> resume_from = {};  // the newest state of an earlier attempt
   std::vector<std::string> keep_checkpoints = {};  // "best", "last": to store with the result
+  // Where it starts from another trial's model: that checkpoint, without a digest when none is
+  // kept, and what is done to it.
+  std::optional<ArtifactRecord> init_from = {};
+  std::vector<std::string> init_derive = {};
 };
 
 struct RoadmapInfo {
@@ -71,12 +75,13 @@ class RunStore {
   struct Options {
     std::string path;
     bool survive_power_loss = true;  // see CoordinatorServer::Options
+    bool allow_network_filesystem = false;
   };
 
   // Takes the lock, creates or migrates the schema.
   // FAILED_PRECONDITION: another coordinator runs on it, it is of a newer schema (names both
-  // versions), not a database or another program's, or not writable. NOT_FOUND: its folder does not
-  // exist.
+  // versions), not a database or another program's, not writable, or on a network file system.
+  // NOT_FOUND: its folder does not exist.
   static absl::StatusOr<std::unique_ptr<RunStore>> Open(const Options& options, absl::Time now);
 
   const std::string& path() const { return options_.path; }
@@ -112,6 +117,17 @@ class RunStore {
   // roadmap's baseline is measured on, so that it cannot be called better or worse.
   absl::StatusOr<std::optional<std::string>> ComparableLabel(RoadmapId roadmap, TrialId trial);
   absl::StatusOr<TrialOrder> LoadOrder(TrialId trial, RoadmapId roadmap);
+  // Trials of the roadmap's current revision: of a variant, by its number, its label or at least
+  // six characters of its digest's beginning; of a block, by its name. In order.
+  absl::StatusOr<std::vector<TrialId>> TrialsOfVariant(const RoadmapInfo& roadmap,
+                                                       const std::string& variant);
+  absl::StatusOr<std::vector<TrialId>> TrialsOfBlock(const RoadmapInfo& roadmap,
+                                                     const std::string& block);
+  // Those that failed, and as what. In order.
+  absl::StatusOr<std::vector<std::pair<TrialId, FailureClass>>> LoadFailures(
+      const RoadmapInfo& roadmap);
+  // Trials of earlier revisions that the current one does not name.
+  absl::StatusOr<int64_t> CountArchived(const RoadmapInfo& roadmap);
   struct AttemptRecord {
     int number = 0;
     std::string worker, outcome, failure_class, message;  // empty where there is none
@@ -122,6 +138,7 @@ class RunStore {
     std::string message, failure_class;
     std::optional<absl::Time> ended;
     std::vector<AttemptRecord> attempts;
+    std::set<std::string> hosts;  // of the workers of its attempts
   };
   absl::StatusOr<TrialRecord> LoadTrialRecord(TrialId trial);
   // What is kept for the trial, the latest step first.
@@ -156,10 +173,18 @@ class RunStore {
                                                         absl::Time now);
   // Gives up at least `bytes` of what can be spared, as far as there is so much.
   absl::StatusOr<std::vector<std::string>> MakeRoom(int64_t bytes, absl::Time now);
+  // Limits of these trials of the roadmap's current revision, in place of the revision's.
+  absl::Status SetLimits(const RoadmapInfo& roadmap, const std::vector<TrialId>& trials,
+                         std::optional<int64_t> memory_bytes,
+                         std::optional<absl::Duration> trial_time);
   // A new revision unless the current one is the same; `change` tells the scheduler.
   absl::StatusOr<StoredRevision> RecordSubmission(const Submission& submission, absl::Time now);
 
  private:
+  absl::Status LoadInit(TrialId trial, TrialOrder* order);
+  // Drained workers and machines out of the ordinary.
+  absl::Status LoadStandings(Scheduler::Snapshot* snapshot);
+
   RunStore(const Options& options, DatabaseLock lock, Database db, std::string coordinator_id);
 
   absl::Status RecordTrialEvent(std::string_view kind, TrialId trial,
@@ -176,6 +201,10 @@ class RunStore {
   absl::Status On(const WorkerLeft& effect, int64_t now_us);
   absl::Status On(const WantChanged& effect, int64_t now_us);
   absl::Status On(const DeadlineLifted& effect, int64_t now_us);
+  absl::Status On(const PauseChanged& effect, int64_t now_us);
+  absl::Status On(const PriorityChanged& effect, int64_t now_us);
+  absl::Status On(const DrainChanged& effect, int64_t now_us);
+  absl::Status On(const StandingChanged& effect, int64_t now_us);
 
   Options options_;
   DatabaseLock lock_;

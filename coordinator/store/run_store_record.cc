@@ -137,7 +137,7 @@ absl::Status RunStore::On(const TrialQueued& e, int64_t now_us) {
   static constexpr char kAgain[] = "UPDATE trials SET state = 'queued' WHERE id = ?";
   static constexpr char kFresh[] =
       "UPDATE trials SET state = 'queued', ended_us = NULL, failure_class = NULL, message = '', "
-      "budget_from = attempts WHERE id = ?";
+      "orphaned = 0, budget_from = attempts WHERE id = ?";
   if (!e.is_new) {  // or RecordSubmission has just made it so
     ASSIGN_OR_RETURN(Statement * update, db_.Use(e.fresh_budgets ? kFresh : kAgain));
     RETURN_IF_ERROR(update->Run(e.trial.value));
@@ -147,10 +147,12 @@ absl::Status RunStore::On(const TrialQueued& e, int64_t now_us) {
 
 absl::Status RunStore::On(const TrialEnded& e, int64_t now_us) {
   static constexpr char kTrial[] =
-      "UPDATE trials SET state = ?, failure_class = ?, message = ?, ended_us = ? WHERE id = ?";
+      "UPDATE trials SET state = ?, failure_class = ?, message = ?, ended_us = ?, orphaned = ? "
+      "WHERE id = ?";
   const std::string_view outcome = OutcomeName(e.outcome);
   ASSIGN_OR_RETURN(Statement * update, db_.Use(kTrial));
-  RETURN_IF_ERROR(update->Run(outcome, NameOf(e.failure), e.message, now_us, e.trial.value));
+  RETURN_IF_ERROR(
+      update->Run(outcome, NameOf(e.failure), e.message, now_us, e.orphaned, e.trial.value));
   return RecordTrialEvent(outcome, e.trial, std::nullopt, std::nullopt, e.message, now_us);
 }
 
@@ -181,6 +183,50 @@ absl::Status RunStore::On(const DeadlineLifted& e, int64_t) {
       "AND revision = (SELECT revision FROM roadmaps WHERE id = ?1)";
   ASSIGN_OR_RETURN(Statement * update, db_.Use(kDeadline));
   return update->Run(e.roadmap.value);
+}
+
+absl::Status RunStore::On(const PauseChanged& e, int64_t now_us) {
+  static constexpr char kSql[] = "UPDATE roadmaps SET paused = ? WHERE id = ?";
+  ASSIGN_OR_RETURN(Statement * update, db_.Use(kSql));
+  RETURN_IF_ERROR(update->Run(e.reason, e.roadmap.value));
+  return RecordEvent(e.reason ? "pause" : "unpause", e.roadmap, std::nullopt, e.reason.value_or(""),
+                     absl::FromUnixMicros(now_us));
+}
+
+absl::Status RunStore::On(const PriorityChanged& e, int64_t now_us) {
+  static constexpr char kSql[] = "UPDATE roadmaps SET priority = ? WHERE id = ?";
+  ASSIGN_OR_RETURN(Statement * update, db_.Use(kSql));
+  RETURN_IF_ERROR(update->Run(e.priority, e.roadmap.value));
+  return RecordEvent("priority", e.roadmap, std::nullopt, absl::StrCat(e.priority),
+                     absl::FromUnixMicros(now_us));
+}
+
+absl::Status RunStore::On(const DrainChanged& e, int64_t now_us) {
+  static constexpr char kSql[] = "UPDATE workers SET drained = ? WHERE id = ?";
+  ASSIGN_OR_RETURN(Statement * update, db_.Use(kSql));
+  RETURN_IF_ERROR(update->Run(e.reason, e.worker.value));
+  return RecordEvent(e.reason ? "drain" : "undrain", std::nullopt, e.worker, e.reason.value_or(""),
+                     absl::FromUnixMicros(now_us));
+}
+
+absl::Status RunStore::On(const StandingChanged& e, int64_t now_us) {
+  static constexpr char kClear[] = "DELETE FROM nodes WHERE hostname = ?";
+  static constexpr char kSet[] =
+      "INSERT INTO nodes (hostname, standing, reason, changed_us) VALUES (?, ?, ?, ?) "
+      "ON CONFLICT (hostname) DO UPDATE SET standing = excluded.standing, "
+      "reason = excluded.reason, changed_us = excluded.changed_us";
+  if (e.standing == Standing::kNormal) {
+    ASSIGN_OR_RETURN(Statement * clear, db_.Use(kClear));
+    RETURN_IF_ERROR(clear->Run(e.host));
+  } else {
+    ASSIGN_OR_RETURN(Statement * set, db_.Use(kSet));
+    RETURN_IF_ERROR(set->Run(e.host, StandingName(e.standing), e.reason, now_us));
+  }
+  const std::string_view kind = e.standing == Standing::kNormal        ? "node_forgiven"
+                                : e.standing == Standing::kQuarantined ? "node_quarantined"
+                                                                       : "node_trusted";
+  return RecordEvent(kind, std::nullopt, std::nullopt, absl::StrCat(e.host, ": ", e.reason),
+                     absl::FromUnixMicros(now_us));
 }
 
 absl::Status RunStore::RecordCurve(TrialId trial, const std::vector<MetricValue>& values) {

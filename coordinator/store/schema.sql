@@ -60,7 +60,7 @@ CREATE TABLE revisions (
   memory_bytes        INTEGER,           -- most a trial may use; NULL: no limit
   deadline_us         INTEGER,           -- what has not started by then is cancelled; NULL: none
   submitted_us INTEGER NOT NULL,
-  retry_poison INTEGER NOT NULL DEFAULT 3,  -- a trial that was lost with so many workers is given up; 0: never
+  retry_poison INTEGER NOT NULL DEFAULT 5,  -- a trial that was lost with so many workers is given up; 0: never
   PRIMARY KEY (roadmap, revision)
 ) STRICT, WITHOUT ROWID;
 
@@ -221,8 +221,10 @@ CREATE TABLE events (
   kind    TEXT NOT NULL,                 -- of a trial: 'queued', 'leased', 'recovered', 'attempt_failed',
                                          -- 'attempt_cancelled', 'late_result', or the outcome it ended in;
                                          -- 'resumed' (from a state), 'artifact_deleted' (for the budget);
-                                         -- of a worker: 'joined', 'left', 'lost';
-                                         -- of a roadmap: 'submitted', 'cancel', 'resume'; 'paused', 'started'
+                                         -- of a worker: 'joined', 'left', 'lost', 'drain', 'undrain'; of a
+                                         -- machine: 'node_quarantined', 'node_trusted', 'node_forgiven';
+                                         -- of a roadmap: 'submitted', 'cancel', 'resume', 'retry', 'pause',
+                                         -- 'unpause', 'priority'; of the coordinator: 'paused', 'started'
   trial   INTEGER,
   attempt INTEGER,
   worker  INTEGER,

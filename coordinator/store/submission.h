@@ -23,9 +23,19 @@ struct SubmittedOrigin {
   std::string groups;  // of an ablation, '+'-joined
 };
 
+// What a variant's trials start from.
+struct SubmittedInit {
+  int64_t parent = 0;                 // index into Submission::variants, smaller than its own
+  std::optional<uint64_t> seed = {};  // of the parent's trial; not set: the same
+  std::string checkpoint;             // "best" or "last"
+  std::vector<std::string> derive = {};
+};
+
 struct SubmittedVariant {
   std::string digest;
+  // What sets it apart: its settings, and where it starts from something, that as "init_from.*".
   std::map<std::string, ParamValue> params;
+  std::optional<SubmittedInit> init = {};
   std::string label;
   std::vector<SubmittedOrigin> origins;  // at least one; the first decides block and role
   std::string corpus, fingerprint;       // empty when it reads no data
@@ -42,6 +52,7 @@ struct Submission {
   uint64_t seed_first = 1;
   int seed_count = 1;
   RetryBudgets retry;
+  int poison = 0;  // RoadmapPolicy::poison
   std::optional<absl::Duration> trial_time, total_time;
   std::optional<int64_t> memory_bytes;
   std::vector<std::string> blocks;

@@ -102,6 +102,20 @@ std::string KeyExpressionLine(const v1::KeyExpression& item) {
   return absl::StrCat(Text(item.key()), ": ", ParamValueText(item.expression().text()));
 }
 
+std::string InitFromText(const v1::InitFrom& init) {
+  std::string text = absl::StrCat(
+      "{variant: ", init.variant().empty() ? Flow(init.settings()) : Text(init.variant()));
+  if (init.has_seed()) absl::StrAppend(&text, ", seed: ", init.seed());
+  absl::StrAppend(
+      &text, ", checkpoint: ", EnumWord(*v1::InitFrom::Checkpoint_descriptor(), init.checkpoint()));
+  if (!init.derive().empty()) {
+    std::vector<std::string> parts;
+    for (const std::string& derive : init.derive()) parts.push_back(ParamValueText(derive));
+    absl::StrAppend(&text, ", derive: [", absl::StrJoin(parts, ", "), "]");
+  }
+  return text + "}";
+}
+
 void AppendBlock(std::string& out, const v1::Block& block) {
   constexpr absl::string_view kIndent = "    ";
   absl::StrAppend(&out, "  - name: ", Text(block.name()), "\n", kIndent,
@@ -122,6 +136,9 @@ void AppendBlock(std::string& out, const v1::Block& block) {
   AppendSection(out, kIndent, "exclude", block.exclude(), [](const v1::Expression& exclude) {
     return absl::StrCat("- ", ParamValueText(exclude.text()));
   });
+  if (block.has_init_from()) {
+    absl::StrAppend(&out, kIndent, "init_from: ", InitFromText(block.init_from()), "\n");
+  }
   if (!block.has_ablate()) return;
   absl::StrAppend(&out, kIndent, "ablate:\n", kIndent,
                   "  mode: ", EnumWord(*v1::Ablation::Mode_descriptor(), block.ablate().mode()),
@@ -150,7 +167,10 @@ void AppendSections(std::string& out, const v1::SweepSpec& spec) {
                   ", worker_lost: ", RetryText(retry.worker_lost()),
                   ", out_of_memory: ", RetryText(retry.out_of_memory()));
   absl::StrAppend(&out, ", timeout: ", RetryText(retry.timeout()),
-                  ", error: ", RetryText(retry.error()), "}\n");
+                  ", error: ", RetryText(retry.error()));
+  // Left out where it is the default, as it was before there was such a thing.
+  if (retry.poison() != kPoisonDefault) absl::StrAppend(&out, ", poison: ", retry.poison());
+  out += "}\n";
   const v1::Limits& limits = spec.limits();
   absl::StrAppend(&out, "limits: {variants: ", limits.variants());
   if (limits.has_trial_time()) {

@@ -12,6 +12,7 @@
 #include "coordinator/sweep/problems.h"
 #include "coordinator/sweep/sweep_plan.h"
 #include "core/base/check.h"
+#include "core/base/digest.h"
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
 
@@ -35,6 +36,15 @@ struct DigestHash {
     return word * 0x9E3779B97F4A7C15u >> 16;
   }
 };
+
+// The identity of a variant that starts from another one's model.
+std::string InitDigest(const std::string& own, const std::string& parent, const VariantInit& init) {
+  std::string text = absl::StrCat("init_from 1\n", own, "\n", parent, "\nseed ",
+                                  init.seed ? absl::StrCat(*init.seed) : "same", "\ncheckpoint ",
+                                  init.best ? "best" : "last", "\n");
+  for (const std::string& derive : init.derive) absl::StrAppend(&text, "derive ", derive, "\n");
+  return Sha256Hex(text);
+}
 
 class Expander {
  public:
@@ -107,6 +117,11 @@ class Expander {
 
   void ExpandBlock(const PlannedBlock& block) {
     block_ = static_cast<int>(result_.blocks.size());
+    parent_.reset();
+    if (block.init && block.init->settings.empty()) {
+      parent_ = FindParent(*block.init);
+      if (!parent_) return;
+    }
     result_.blocks.push_back({.name = block.name});
     irrelevant_.clear();
     for (const PlannedAxis& axis : block.axes) {
@@ -122,6 +137,64 @@ class Expander {
     AddNotes(block, expander);
   }
 
+  // The variant that a block names as its parent; nothing, and a problem, when it is not one
+  // variant.
+  std::optional<int64_t> FindParent(const PlannedInit& init) {
+    if (init.block < 0) return 0;  // the baseline is the first
+    // The baseline's own block comes before those of the file.
+    const int block = init.block + (result_.has_baseline ? 1 : 0);
+    std::vector<int64_t> found;
+    int64_t combinations = 0;
+    for (size_t i = 0; i < result_.variants.size(); ++i) {
+      bool named = false;
+      for (const VariantOrigin& origin : result_.variants[i].origins) {
+        if (origin.block != block) continue;
+        combinations = std::max(combinations, origin.position + 1);
+        named = named || !init.position || origin.position == *init.position;
+      }
+      if (named) found.push_back(static_cast<int64_t>(i));
+    }
+    if (found.size() == 1) return found[0];
+    const std::string& name = plan_.blocks[init.block].name;
+    problems_.Add(init.place, "init_from.variant",
+                  init.position ? absl::StrCat("want one of \"", name, " #0\" to \"", name, " #",
+                                               combinations - 1, "\", got \"", name, " #",
+                                               *init.position, "\"")
+                                : absl::StrCat("want one variant, got block ", name, ", which has ",
+                                               found.size(), ": name one as \"", name, " #N\""));
+    return std::nullopt;
+  }
+
+  // What the combination starts from; nothing, and a problem, when there is no such variant.
+  std::optional<VariantInit> InitOf(const PlannedInit& init, const BlockExpander& expander,
+                                    const Combination& combination) {
+    VariantInit out{
+        .parent = parent_.value_or(0), .seed = init.seed, .best = init.best, .derive = init.derive};
+    if (init.settings.empty()) return out;
+    std::map<std::string, ParamValue> given = combination.given;
+    std::string text;
+    for (const PlannedSetting& setting : init.settings) {
+      given[setting.key->key] = setting.value;
+      absl::StrAppend(&text, text.empty() ? "" : ", ", setting.key->key, " = ",
+                      ParamValueText(setting.value));
+    }
+    const absl::StatusOr<ResolvedVariant> parent = ResolvedVariant::Resolve(given);
+    if (parent.ok()) {
+      if (const auto known = index_.find(parent->Digest()); known != index_.end()) {
+        out.parent = static_cast<int64_t>(known->second);
+        return out;
+      }
+    }
+    problems_.Add(
+        init.place, "init_from.variant",
+        parent.ok()
+            ? absl::StrCat("want a variant that the baseline or a block above names, got "
+                           "none that differs in ",
+                           text, expander.Where())
+            : absl::StrCat("want a variant, got: ", parent.status().message(), expander.Where()));
+    return std::nullopt;
+  }
+
   bool AddCombination(const PlannedBlock& block, const BlockExpander& expander,
                       const Combination& combination) {
     absl::StatusOr<ResolvedVariant> variant = ResolvedVariant::Resolve(combination.given);
@@ -131,17 +204,24 @@ class Expander {
       // One of each kind is enough; a thousand combinations may share it.
       return ++failures_ < Problems::kShownMax;
     }
+    std::optional<VariantInit> init;
+    if (block.init) {
+      init = InitOf(*block.init, expander, combination);
+      if (!init) return ++failures_ < Problems::kShownMax;
+    }
     irrelevant_.erase(std::remove_if(irrelevant_.begin(), irrelevant_.end(),
                                      [&](const auto& key) { return variant->Has(key.first->key); }),
                       irrelevant_.end());
     const bool ablation = !combination.groups.empty();
     const size_t before = result_.variants.size();
-    const size_t index = Add(*std::move(variant), {.block = block_,
-                                                   .position = combination.position,
-                                                   .role = ablation       ? VariantRole::kAblation
-                                                           : block.random ? VariantRole::kRandom
-                                                                          : VariantRole::kGrid,
-                                                   .groups = combination.groups});
+    const size_t index = Add(*std::move(variant),
+                             {.block = block_,
+                              .position = combination.position,
+                              .role = ablation       ? VariantRole::kAblation
+                                      : block.random ? VariantRole::kRandom
+                                                     : VariantRole::kGrid,
+                              .groups = combination.groups},
+                             std::move(init));
     if (ablation && result_.variants[index].digest == baseline_digest_) {
       unchanged_.insert(combination.groups);
     }
@@ -151,8 +231,9 @@ class Expander {
   }
 
   // The index of the variant, new or known.
-  size_t Add(ResolvedVariant variant, VariantOrigin origin) {
+  size_t Add(ResolvedVariant variant, VariantOrigin origin, std::optional<VariantInit> init = {}) {
     std::string digest = variant.Digest();
+    if (init) digest = InitDigest(digest, result_.variants[init->parent].digest, *init);
     BlockStatistics& statistics = result_.blocks[origin.block];
     if (const auto known = index_.find(digest); known != index_.end()) {
       ++statistics.collapsed;
@@ -164,6 +245,7 @@ class Expander {
     ExpandedVariant& added = result_.variants.emplace_back();
     added.variant = std::move(variant);
     added.digest = std::move(digest);
+    added.init = std::move(init);
     added.origins.push_back(std::move(origin));
     // A digest is too long to be kept inside of its string: moving the string does not move it.
     index_.emplace(added.digest, index);
@@ -252,7 +334,8 @@ class Expander {
   std::unordered_map<std::string_view, size_t, DigestHash> index_;
   std::string baseline_digest_;
   ExpansionBudget budget_;
-  std::vector<int64_t> sizes_;  // of the plan's blocks
+  std::optional<int64_t> parent_;  // of the current block's variants, where it is one for all
+  std::vector<int64_t> sizes_;     // of the plan's blocks
   int block_ = 0;
   int failures_ = 0;
   // Of the current block: keys of axes that no variant had yet, and ablations that changed nothing.

@@ -26,9 +26,20 @@ struct VariantOrigin {
   std::string groups = {};  // kAblation: the groups whose changes are made, '+'-joined
 };
 
+// What a variant starts from, where it does not start from scratch.
+struct VariantInit {
+  int64_t parent = 0;  // index into Expansion::variants, smaller than the variant's own
+  std::optional<uint64_t> seed = {};  // of the parent; not set: the trial's own
+  bool best = false;                  // the parent's best checkpoint, not its last
+  std::vector<std::string> derive = {};
+};
+
 struct ExpandedVariant {
   ResolvedVariant variant;
-  std::string digest;                  // variant.Digest()
+  // The identity: variant.Digest(), and where it starts from something, a digest of that, of the
+  // parent's identity and of what is done to its model.
+  std::string digest;
+  std::optional<VariantInit> init = {};
   std::vector<VariantOrigin> origins;  // at least one, in order; the first named it first
 };
 

@@ -16,10 +16,16 @@ namespace {
 constexpr std::string_view kIgnoredKeys[] = {"program", "project",     "entity",     "command",
                                              "job",     "description", "controller", "image_uri"};
 // Keys of a block that a file without `blocks` has at its top level.
-constexpr std::string_view kBlockKeys[] = {"method",  "count", "run_cap", "parameters", "zip",
-                                           "derived", "when",  "exclude", "ablate"};
+constexpr std::string_view kBlockKeys[] = {"method", "count",    "run_cap", "parameters",
+                                           "zip",    "derived",  "when",    "exclude",
+                                           "ablate", "init_from"};
 const std::vector<std::string> kLaterMethods = {"bayes", "asha", "evolution", "hyperband"};
 const std::vector<std::string> kLaterStopRules = {"median", "asha", "hyperband"};
+
+bool SaysNothing(const DocumentNode& node) {
+  return node.kind == DocumentNode::Kind::kNull ||
+         (!node.is_scalar() && node.items.empty() && node.members.empty());
+}
 
 class SpecReader {
  public:
@@ -109,9 +115,15 @@ class SpecReader {
 
   void ReadBlocks(MapReader& top, const DocumentNode& root) {
     const DocumentMember* blocks = top.Take("blocks");
+    // An empty one says that there is none.
+    const DocumentMember* init = top.Take("init_from");
+    const bool no_init = init == nullptr || SaysNothing(init->value);
+    const auto has = [&](std::string_view key) {
+      return top.Has(key) && !(key == "init_from" && no_init);
+    };
     if (blocks == nullptr) {
       bool any = false;
-      for (std::string_view key : kBlockKeys) any = any || top.Has(key);
+      for (std::string_view key : kBlockKeys) any = any || has(key);
       v1::Block block;
       ReadBlockKeys(top, &block);
       if (!any) return;
@@ -121,7 +133,7 @@ class SpecReader {
       return;
     }
     for (std::string_view key : kBlockKeys) {
-      if (!top.Has(key)) continue;
+      if (!has(key)) continue;
       problems_.Add(top.Take(key)->place, key,
                     "want it inside a block, since the file has blocks, got it beside them");
     }
@@ -167,6 +179,44 @@ class SpecReader {
       }
     }
     if (const auto* member = map.Take("ablate")) ReadAblation(*member, block->mutable_ablate());
+    if (const auto* member = map.Take("init_from")) ReadInitFrom(*member, block);
+  }
+
+  void ReadInitFrom(const DocumentMember& member, v1::Block* block) {
+    const DocumentNode& node = member.value;
+    if (SaysNothing(node)) return;
+    v1::InitFrom* init = block->mutable_init_from();
+    SetPosition(member.place, init->mutable_position());
+    MapReader map(node, "init_from", problems_);
+    if (const auto* variant = map.Take("variant")) {
+      SetPosition(variant->place, init->mutable_position());
+      if (variant->value.kind == DocumentNode::Kind::kMap) {
+        ReadSettings(variant->value, "init_from.variant", init->mutable_settings());
+      } else if (auto name = ReadString(variant->value, "init_from.variant", problems_)) {
+        init->set_variant(*std::move(name));
+      }
+    }
+    if (const auto* seed = map.Take("seed"); seed != nullptr && seed->value.text != "same") {
+      if (const auto value = ReadInteger(seed->value, "init_from.seed", 0, kSeedMax, problems_)) {
+        init->set_seed(*value);
+      }
+    }
+    if (const auto* checkpoint = map.Take("checkpoint")) {
+      const auto& words = *v1::InitFrom::Checkpoint_descriptor();
+      if (const auto word = ReadWord(checkpoint->value, "init_from.checkpoint", EnumWords(words),
+                                     {}, problems_)) {
+        init->set_checkpoint(static_cast<v1::InitFrom::Checkpoint>(EnumNumber(words, *word)));
+      }
+    }
+    if (const auto* derive = map.Take("derive")) {
+      for (const DocumentNode& item : ReadList(derive->value, "init_from.derive", problems_)) {
+        if (auto text = ReadText(item, "init_from.derive", "a derivation such as \"layers 4\"",
+                                 problems_)) {
+          init->add_derive(*std::move(text));
+        }
+      }
+    }
+    map.Finish();
   }
 
   void ReadCount(MapReader& map, v1::Block* block) {
@@ -396,6 +446,11 @@ class SpecReader {
         (retry->*set)(*n);
       }
     }
+    if (const auto* poison = map.Take("poison")) {
+      if (const auto n = ReadInteger(poison->value, "retry.poison", 0, kRetryMax, problems_)) {
+        retry->set_poison(*n);
+      }
+    }
     map.Finish();
   }
 
@@ -439,12 +494,11 @@ class SpecReader {
       map.Finish();
     }
     // Empty ones say that there is none.
-    for (std::string_view key : {"init_from", "claims", "early_terminate"}) {
+    for (std::string_view key : {"claims", "early_terminate"}) {
       const DocumentMember* member = top.Take(key);
       if (member == nullptr) continue;
       const DocumentNode& value = member->value;
-      if (value.kind == DocumentNode::Kind::kNull) continue;
-      if (!value.is_scalar() && value.items.empty() && value.members.empty()) continue;
+      if (SaysNothing(value)) continue;
       problems_.Add(member->place, key,
                     absl::StrCat("want it left out, since it is not supported "
                                  "yet, got ",

@@ -112,6 +112,7 @@ void CheckSections(const v1::SweepSpec& spec, Problems& problems) {
                                    {"retry.error", retry.error()}}) {
     CheckRange(retry, key, value, kUnlimited, kRetryMax, problems);
   }
+  CheckRange(retry, "retry.poison", retry.poison(), 0, kRetryMax, problems);
   const v1::Limits& limits = spec.limits();
   CheckRange(limits, "limits.variants", limits.variants(), 1, kCountMax, problems);
   if (limits.has_trial_time()) {
@@ -182,6 +183,7 @@ void StripExpressions(v1::SweepSpec* spec) {
     for (v1::KeyExpression& derived : *block.mutable_derived()) strip(derived.mutable_expression());
     for (v1::KeyExpression& when : *block.mutable_when()) strip(when.mutable_expression());
     for (v1::Expression& exclude : *block.mutable_exclude()) strip(&exclude);
+    if (block.has_init_from()) strip_settings(block.mutable_init_from()->mutable_settings());
     if (!block.has_ablate()) continue;
     for (v1::AblationGroup& group : *block.mutable_ablate()->mutable_groups()) {
       strip_settings(group.mutable_changes());
@@ -210,6 +212,10 @@ void FillDefaults(v1::SweepSpec* spec) {
                                                                 : v1::Parameter::UNIFORM);
       }
     }
+    if (block.has_init_from() &&
+        block.init_from().checkpoint() == v1::InitFrom::CHECKPOINT_UNSPECIFIED) {
+      block.mutable_init_from()->set_checkpoint(v1::InitFrom::LAST);
+    }
     if (!block.has_ablate()) continue;
     ablates = true;
     if (block.ablate().mode() == v1::Ablation::MODE_UNSPECIFIED) {
@@ -231,6 +237,7 @@ void FillDefaults(v1::SweepSpec* spec) {
   if (!retry->has_out_of_memory()) retry->set_out_of_memory(1);
   if (!retry->has_timeout()) retry->set_timeout(1);
   if (!retry->has_error()) retry->set_error(0);
+  if (!retry->has_poison()) retry->set_poison(kPoisonDefault);
   v1::Limits* limits = spec->mutable_limits();
   if (!limits->has_variants()) limits->set_variants(kVariantsDefault);
 }
@@ -318,8 +325,9 @@ SweepPlan PlanSweep(const v1::SweepSpec& spec, Problems& problems) {
     }
     plan.blocks.push_back(PlanBlock(block, plan.constants, problems));
     // What is left to say is more of the same.
-    if (problems.full()) break;
+    if (problems.full()) return plan;
   }
+  PlanInits(spec, &plan, problems);
   return plan;
 }
 

@@ -54,6 +54,17 @@ struct PlannedDerived {
   PlannedExpression expression;
 };
 
+// Where the variants of a block start from.
+struct PlannedInit {
+  Place place = {};
+  int block = -1;                             // of the plan; -1: the baseline, or `settings`
+  std::optional<int64_t> position = {};       // in the block; not set: its only variant
+  std::vector<PlannedSetting> settings = {};  // not empty: the variant that differs in these
+  std::optional<uint64_t> seed = {};          // not set: the same as the trial's
+  bool best = false;                          // the best checkpoint, not the last
+  std::vector<std::string> derive = {};
+};
+
 struct PlannedBlock {
   std::string name;
   Place place;
@@ -62,6 +73,7 @@ struct PlannedBlock {
   std::vector<PlannedAxis> axes;        // slowest first; those with conditions after what they read
   std::vector<PlannedDerived> derived;  // each after those it reads
   std::vector<PlannedExpression> exclude;
+  std::optional<PlannedInit> init = {};
 };
 
 struct SweepPlan {
@@ -97,6 +109,9 @@ class ValuePlanner {
   Problems& problems_;
 };
 
+// The parents of the spec's blocks: what they name is there, stands above, and none is its own
+// ancestor.
+void PlanInits(const v1::SweepSpec& spec, SweepPlan* plan, Problems& problems);
 PlannedBlock PlanBlock(const v1::Block& block, const Constants& constants, Problems& problems);
 // The axis of a parameter.
 PlannedAxis PlanParameter(const v1::Parameter& parameter, const ParamSpec& key, bool random,

@@ -134,6 +134,13 @@ TEST_F(RunTest, ATrialOverItsTimeLimitFailsAsTimeout) {
   EXPECT_EQ(scene_.One("SELECT failure_class FROM trials"), "timeout");
 }
 
+TEST_F(RunTest, AnEditedSweepNamesTheKeyThatMadeTrialsNew) {
+  ASSERT_EQ(scene_.Run({"run", scene_.Write("a.yaml", NoopSweep(2))}).exit_code, 0);
+  const Ended again = scene_.Run({"run", scene_.Write("a.yaml", NoopSweep(2, 1))});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(again.err, HasSubstr("model.sleep_ms: 0 became 1: 2 trials to run"));
+}
+
 TEST_F(RunTest, AnEditedSweepRunsOnlyWhatIsNew) {
   ASSERT_EQ(RunSweep(NoopSweep(4)).exit_code, 0);
   const Ended ended = RunSweep(NoopSweep(6));

@@ -35,6 +35,7 @@ struct Model {
   EffectLedger ledger;
   absl::Time now = absl::UnixEpoch() + absl::Hours(1);
   ModelWorker workers[2];
+  bool dependent = false;  // trial 2 starts from trial 1
 
   Effects Do(const Event& event) {
     Effects effects = scheduler.Apply(event, now);
@@ -44,10 +45,11 @@ struct Model {
   }
 };
 
-RoadmapChanged TwoTrials(RoadmapId roadmap) {
+RoadmapChanged TwoTrials(RoadmapId roadmap, bool dependent) {
   RoadmapChanged event{.roadmap = roadmap, .policy = {.retry = {.max = {-1, 1, 0, 0, 0}}}};
   for (int64_t id : {1, 2})
     event.trials.push_back({.trial = TrialId{id}, .position = id, .cost_seconds = 10});
+  if (dependent) event.trials[1].parent = TrialId{1};
   return event;
 }
 
@@ -89,11 +91,15 @@ void Restart(Model& m) {
     const Scheduler::Trial& t = *m.scheduler.FindTrial(TrialId{id});
     TrialState state = t.state;
     if (Queued* queued = std::get_if<Queued>(&state)) queued->ready_at = absl::InfinitePast();
-    snapshot.trials.push_back({TrialId{id}, t.cost_seconds, t.attempts, t.failures, state});
+    snapshot.trials.push_back(
+        {TrialId{id}, t.cost_seconds, t.attempts, t.failures, state, t.parent, t.lost_with});
   }
   for (RoadmapId roadmap : {kRoadmap, kOther}) {
-    Scheduler::Snapshot::Roadmap r{.id = roadmap, .policy = TwoTrials(roadmap).policy};
-    for (const WantedTrial& w : TwoTrials(roadmap).trials) {
+    const RoadmapChanged event = TwoTrials(roadmap, m.dependent);
+    Scheduler::Snapshot::Roadmap r{.id = roadmap, .policy = event.policy};
+    r.priority = m.scheduler.Control(roadmap).priority;
+    r.paused = m.scheduler.Control(roadmap).paused;
+    for (const WantedTrial& w : event.trials) {
       for (const Scheduler::Want& want : m.scheduler.FindTrial(w.trial)->wants) {
         if (want.roadmap != roadmap) continue;
         r.trials.push_back(w);
@@ -101,6 +107,10 @@ void Restart(Model& m) {
       }
     }
     if (m.scheduler.Counts(roadmap) != nullptr) snapshot.roadmaps.push_back(r);
+  }
+  for (const WorkerId worker : {WorkerId{1}, WorkerId{2}}) {
+    const auto view = m.scheduler.ViewWorker(worker);
+    if (view && view->drained) snapshot.drained[worker] = *view->drained;
   }
   m.scheduler = Scheduler(m.scheduler.options(), snapshot, m.now);
 }
@@ -126,13 +136,33 @@ std::vector<Step> Steps() {
                    }});
   steps.push_back({"cancel", [](Model& m) { m.Do(CancelRequested{.roadmap = kRoadmap}); }});
   steps.push_back({"resume", [](Model& m) { m.Do(ResumeRequested{.roadmap = kRoadmap}); }});
-  steps.push_back({"another roadmap", [](Model& m) { m.Do(TwoTrials(kOther)); }});
-  steps.push_back({"trial 1 dropped", [](Model& m) {
-                     RoadmapChanged smaller = TwoTrials(kRoadmap);
-                     smaller.trials.erase(smaller.trials.begin());
+  steps.push_back({"another roadmap", [](Model& m) { m.Do(TwoTrials(kOther, m.dependent)); }});
+  steps.push_back({"a trial dropped", [](Model& m) {
+                     // The first; or the one that starts from it: a roadmap names parents too.
+                     RoadmapChanged smaller = TwoTrials(kRoadmap, m.dependent);
+                     smaller.trials.erase(smaller.trials.begin() + m.dependent);
                      m.Do(smaller);
                    }});
   steps.push_back({"restart", Restart});
+  return steps;
+}
+
+// What people do to roadmaps, workers and single trials, where one trial starts from the other.
+std::vector<Step> ControlSteps() {
+  std::vector<Step> steps = Steps();
+  steps.push_back({"A diverges", [](Model& m) { Finish(m, 0, Outcome::kDiverged); }});
+  steps.push_back({"pause", [](Model& m) { m.Do(PauseRequested{kRoadmap, "pause"}); }});
+  steps.push_back({"unpause", [](Model& m) { m.Do(PauseRequested{kRoadmap, std::nullopt}); }});
+  steps.push_back({"drain A", [](Model& m) {
+                     if (!m.scheduler.HasWorker(WorkerId{1})) return;
+                     m.Do(DrainRequested{WorkerId{1}, "drain"});
+                   }});
+  steps.push_back({"cancel 1", [](Model& m) {
+                     m.Do(CancelRequested{.roadmap = kRoadmap, .trials = {{TrialId{1}}}});
+                   }});
+  steps.push_back({"resume 2", [](Model& m) {
+                     m.Do(ResumeRequested{.roadmap = kRoadmap, .trials = {{TrialId{2}}}});
+                   }});
   return steps;
 }
 
@@ -155,6 +185,7 @@ std::string Fingerprint(const Model& m) {
 // state go on together. Stops at the first violation, naming a sequence that leads to it.
 class Search {
  public:
+  explicit Search(std::vector<Step> steps) : steps_(std::move(steps)) {}
   void Run(const Model& root, int depth) {
     states_ = {{root, -1, -1}};
     size_t begin = 0;
@@ -199,7 +230,7 @@ class Search {
     return absl::StrCat(PathTo(states_[state].from), " > ", steps_[states_[state].step].first);
   }
 
-  const std::vector<Step> steps_ = Steps();
+  const std::vector<Step> steps_;
   std::deque<State> states_;
   absl::flat_hash_set<uint64_t> seen_;
   int64_t visited_ = 0;
@@ -207,19 +238,32 @@ class Search {
 
 TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksAnInvariant) {
   Model root;
-  root.Do(TwoTrials(kRoadmap));
+  root.Do(TwoTrials(kRoadmap, false));
   const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
-  Search search;
+  Search search(Steps());
   search.Run(root, depth == nullptr ? 8 : std::atoi(depth));
   RecordProperty("states", static_cast<int>(search.states()));
   EXPECT_GT(search.visited(), 10'000);
 }
 
-// After any sequence of events, once faults stop, every trial that is wanted ends.
-TEST(SchedulerExhaustive, EverySequenceCanBeFinished) {
-  const std::vector<Step> steps = Steps();
+TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksADependency) {
+  Model root;
+  root.dependent = true;
+  root.Do(TwoTrials(kRoadmap, true));
+  const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
+  Search search(ControlSteps());
+  search.Run(root, depth == nullptr ? 6 : std::atoi(depth));
+  RecordProperty("states", static_cast<int>(search.states()));
+  EXPECT_GT(search.visited(), 10'000);
+}
+
+// After any sequence of events, once faults stop and people let it, every trial that is wanted
+// ends.
+void ExpectFinish(const std::vector<Step>& steps, bool dependent) {
   std::function<void(const Model&, int)> visit = [&](const Model& at, int depth) {
     Model m = at;
+    m.Do(PauseRequested{kRoadmap, std::nullopt});
+    if (m.scheduler.HasWorker(WorkerId{1})) m.Do(DrainRequested{WorkerId{1}, std::nullopt});
     for (int round = 0; round < 8; ++round) {
       for (int w : {0, 1}) {
         Sync(m, w, true);
@@ -240,8 +284,14 @@ TEST(SchedulerExhaustive, EverySequenceCanBeFinished) {
     }
   };
   Model root;
-  root.Do(TwoTrials(kRoadmap));
-  visit(root, 3);
+  root.dependent = dependent;
+  root.Do(TwoTrials(kRoadmap, dependent));
+  visit(root, dependent ? 2 : 3);
+}
+
+TEST(SchedulerExhaustive, EverySequenceCanBeFinished) { ExpectFinish(Steps(), false); }
+TEST(SchedulerExhaustive, EverySequenceWithADependencyCanBeFinished) {
+  ExpectFinish(ControlSteps(), true);
 }
 
 // ---- Planted bugs: the ledger must notice each

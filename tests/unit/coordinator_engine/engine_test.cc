@@ -2,7 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/coordinator_store/store_fixture.h"
+#include "tests/unit/coordinator_engine/engine_fixture.h"
 
 namespace saffron {
 namespace {
@@ -10,85 +10,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-// An engine under a virtual clock. Calls return the answer once there is one.
-class EngineTest : public testing::Test {
- protected:
-  void SetUp() override { Boot(); }
-
-  void Boot() {
-    engine.reset();
-    store.reset();
-    auto opened = RunStore::Open({.path = path, .survive_power_loss = false}, now);
-    ASSERT_TRUE(opened.ok()) << opened.status();
-    store = std::move(*opened);
-    auto started = Engine::Start(options, store.get(), now);
-    ASSERT_TRUE(started.ok()) << started.status();
-    engine = std::move(*started);
-  }
-
-  template <typename T>
-  struct Slot {
-    std::optional<absl::StatusOr<T>> answer;
-    Done<T> done() {
-      return [this](absl::StatusOr<T> a) {
-        EXPECT_FALSE(answer.has_value()) << "answered twice";
-        answer = std::move(a);
-      };
-    }
-  };
-  absl::Time Run() { return engine->RunOnce(now); }
-
-  absl::Status Register(const std::string& name, int slots = 1, int numerics = 1) {
-    Slot<RegisterAnswer> slot;
-    engine->Register(
-        {{.name = name, .hostname = "here", .build = "", .pid = 1, .slots = slots}, numerics},
-        slot.done());
-    Run();
-    return slot.answer->status();
-  }
-  absl::StatusOr<SyncAnswer> Sync(SyncCall call) {
-    Slot<SyncAnswer> slot;
-    engine->Sync(std::move(call), slot.done());
-    Run();
-    if (!slot.answer) return absl::InternalError("held");
-    return *slot.answer;
-  }
-  absl::StatusOr<SubmitAnswer> Submit(const Submission& submission) {
-    Slot<SubmitAnswer> slot;
-    engine->Submit(std::make_shared<Submission>(submission), slot.done());
-    Run();
-    return *slot.answer;
-  }
-  absl::StatusOr<RoadmapStatus> Status(const std::string& roadmap = "last") {
-    Slot<RoadmapStatus> slot;
-    engine->Status(roadmap, slot.done());
-    Run();
-    return *slot.answer;
-  }
-  absl::StatusOr<int64_t> Cancel(ControlCall call) {
-    Slot<int64_t> slot;
-    engine->Cancel(call, slot.done());
-    Run();
-    return *slot.answer;
-  }
-  Explanation Explain(int64_t trial) {
-    Slot<Explanation> slot;
-    engine->Explain(TrialId{trial}, slot.done());
-    Run();
-    return **slot.answer;
-  }
-  static AttemptResult Success(AttemptId attempt, double perplexity) {
-    return {.report = {.attempt = attempt}, .final_metrics = {{"test/perplexity", 0, perplexity}}};
-  }
-
-  TemporaryFolder folder;
-  std::string path = folder.File("results.db");
-  absl::Time now = absl::FromUnixSeconds(1'700'000'000);
-  Engine::Options options{.scheduler = {}, .numerics = 1};
-  std::unique_ptr<RunStore> store;
-  std::unique_ptr<Engine> engine;
-};
 
 TEST_F(EngineTest, ATrialGoesFromSubmissionToItsResult) {
   ASSERT_TRUE(Submit(SmallSweep("a", {1})).ok());

@@ -468,11 +468,9 @@ std::vector<Mistake> NotSupported() {
        "s.yaml:1:9: method: want one of grid, random, got bayes, which is not supported yet"},
       {"StopRule", "stop: {rule: median}\n" + kAxis,
        "s.yaml:1:14: stop.rule: want none, got median, which is not supported yet"},
-      {"ParentsClaimsAndEarlyEnds",
-       "init_from: {variant: baseline}\nclaims: [x]\nearly_terminate: {type: hyperband}\n" + kAxis,
-       "s.yaml:1:1: init_from: want it left out, since it is not supported yet, got a mapping\n"
-       "s.yaml:2:1: claims: want it left out, since it is not supported yet, got a list\n"
-       "s.yaml:3:1: early_terminate: want it left out, since it is not supported yet, got a "
+      {"ClaimsAndEarlyEnds", "claims: [x]\nearly_terminate: {type: hyperband}\n" + kAxis,
+       "s.yaml:1:1: claims: want it left out, since it is not supported yet, got a list\n"
+       "s.yaml:2:1: early_terminate: want it left out, since it is not supported yet, got a "
        "mapping"},
       {"Beta", "parameters: {train.lr: {distribution: beta}}\n",
        "s.yaml:1:39: train.lr.distribution: want one of uniform, int_uniform, log_uniform_values, "
