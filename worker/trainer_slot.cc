@@ -40,6 +40,10 @@ void ServeTrainerSlot(int fd, const std::string& data_root) {
                          MeasurementSink& sink) -> absl::StatusOr<TrialResult> {
                ASSIGN_OR_RETURN(const ResolvedVariant variant,
                                 VariantFromProto(assignment.variant()));
+               if (assignment.has_init_from()) {
+                 return absl::UnimplementedError(
+                     "init_from: this worker cannot start a trial from another's model");
+               }
                TrainerEnv env{.data = &data,
                               .statistics = &statistics,
                               .stop = &controls.stop,

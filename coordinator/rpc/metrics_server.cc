@@ -8,8 +8,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "prometheus/client_metric.h"
 #include "prometheus/collectable.h"
 #include "prometheus/exposer.h"
+#include "prometheus/metric_family.h"
+#include "prometheus/metric_type.h"
 
 namespace saffron {
 namespace {
@@ -37,7 +40,8 @@ class Page {
     auto& histogram = Add(name, help, MetricType::Histogram, {}).histogram;
     for (size_t i = 0; i < times.kBounds.size(); ++i) {
       histogram.sample_count += times.counts[i];
-      histogram.bucket.push_back({histogram.sample_count, times.kBounds[i]});
+      histogram.bucket.push_back(
+          {.cumulative_count = histogram.sample_count, .upper_bound = times.kBounds[i]});
     }
     histogram.sample_count += times.counts.back();
     histogram.sample_sum = times.sum_seconds;

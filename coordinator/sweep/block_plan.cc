@@ -68,8 +68,8 @@ class BlockPlanner {
     if (plan_.random && block_.has_ablate()) fail("want method: grid with ablate, got random");
     // Where something else is wrong, it is likely a misspelt one.
     if (problems_.empty() && block_.parameters().empty() && block_.zip().empty() &&
-        !block_.has_ablate()) {
-      fail("want parameters, zip or ablate, got none of them");
+        !block_.has_ablate() && !block_.has_init_from()) {
+      fail("want parameters, zip, ablate or init_from, got none of them");
     }
   }
 

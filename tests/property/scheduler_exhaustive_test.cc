@@ -53,11 +53,12 @@ RoadmapChanged TwoTrials(RoadmapId roadmap, bool dependent) {
   return event;
 }
 
-// A worker calls, registering first where it was forgotten; `heard` says whether the answer
-// arrives.
+// A worker calls, registering first where this coordinator never heard of it; `heard` says whether
+// the answer arrives.
 void Sync(Model& m, int w, bool heard) {
   const WorkerId id{w + 1};
-  if (!m.scheduler.HasWorker(id)) m.Do(WorkerJoined{id, 1});
+  const auto known = m.scheduler.ViewWorker(id);  // without slots: from before a restart
+  if (!known || known->slots == 0) m.Do(WorkerJoined{id, 1});
   ModelWorker& worker = m.workers[w];
   const Effects effects = m.Do(WorkerSynced{.worker = id,
                                             .running = worker.running,
@@ -252,7 +253,7 @@ TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksADependency) {
   root.Do(TwoTrials(kRoadmap, true));
   const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
   Search search(ControlSteps());
-  search.Run(root, depth == nullptr ? 6 : std::atoi(depth));
+  search.Run(root, depth == nullptr ? 8 : std::atoi(depth));
   RecordProperty("states", static_cast<int>(search.states()));
   EXPECT_GT(search.visited(), 10'000);
 }
@@ -260,7 +261,8 @@ TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksADependency) {
 // After any sequence of events, once faults stop and people let it, every trial that is wanted
 // ends.
 void ExpectFinish(const std::vector<Step>& steps, bool dependent) {
-  std::function<void(const Model&, int)> visit = [&](const Model& at, int depth) {
+  using Visit = std::function<void(const Model&, int, const std::string&)>;
+  const Visit visit = [&](const Model& at, int depth, const std::string& path) {
     Model m = at;
     m.Do(PauseRequested{kRoadmap, std::nullopt});
     if (m.scheduler.HasWorker(WorkerId{1})) m.Do(DrainRequested{WorkerId{1}, std::nullopt});
@@ -274,19 +276,20 @@ void ExpectFinish(const std::vector<Step>& steps, bool dependent) {
       m.Do(Tick{});
     }
     for (int64_t id : {1, 2}) {
-      ASSERT_TRUE(std::holds_alternative<Ended>(m.scheduler.FindTrial(TrialId{id})->state));
+      ASSERT_TRUE(std::holds_alternative<Ended>(m.scheduler.FindTrial(TrialId{id})->state))
+          << "trial " << id << " after" << path;
     }
     if (depth == 0) return;
     for (const auto& [name, step] : steps) {
       Model next = at;
       step(next);
-      visit(next, depth - 1);
+      visit(next, depth - 1, absl::StrCat(path, " > ", name));
     }
   };
   Model root;
   root.dependent = dependent;
   root.Do(TwoTrials(kRoadmap, dependent));
-  visit(root, dependent ? 2 : 3);
+  visit(root, 3, "");
 }
 
 TEST(SchedulerExhaustive, EverySequenceCanBeFinished) { ExpectFinish(Steps(), false); }

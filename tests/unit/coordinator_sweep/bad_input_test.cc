@@ -348,7 +348,7 @@ std::vector<Mistake> Blocks() {
       {"GroupWithoutChanges", "ablate: {groups: {a: {}}}\n",
        "s.yaml:1:19: a: want at least one change, got none"},
       {"BlockOfNothing", "method: grid\n",
-       "s.yaml:1:1: blocks.sweep: want parameters, zip or ablate, got none of them"},
+       "s.yaml:1:1: blocks.sweep: want parameters, zip, ablate or init_from, got none of them"},
       {"NoVariantAtAll", "include_baseline: false\n",
        "s.yaml: blocks: want at least one variant, got no blocks and no baseline"},
       {"MetricOfSomebodyElse", "metric: {name: val_loss}\nbaseline: {model.type: noop}\n",
