@@ -25,6 +25,12 @@ void AddColumnSums(int64_t rows, int64_t n, Rows<T> y, T* b) {
 }
 
 template <typename T>
+void PackWeight(const T* from, bool backward, const PackedWeight<T>& w) {
+  PackRight(w.in, w.out, from, w.out, w.forward);
+  if (backward) PackRightTransposed(w.out, w.in, from, w.out, w.backward);
+}
+
+template <typename T>
 void LinearForward(int64_t rows, Rows<T> x, const PackedWeight<T>& w, const T* b, Rows<T> y) {
   GemmPacked<false>(rows, w.out, w.in, x.left(), w.forward, y.data, y.stride);
   if (b != nullptr) AddToRows(rows, w.out, b, y);
@@ -51,6 +57,7 @@ void LinearBackwardWeight(int64_t rows, Rows<T> x, Rows<T> dy, int64_t in, int64
 #define SAFFRON_INSTANTIATE(T)                                                                    \
   template void AddToRows<T>(int64_t, int64_t, const T*, Rows<T>);                                \
   template void AddColumnSums<T>(int64_t, int64_t, Rows<T>, T*);                                  \
+  template void PackWeight<T>(const T*, bool, const PackedWeight<T>&);                            \
   template void LinearForward<T>(int64_t, Rows<T>, const PackedWeight<T>&, const T*, Rows<T>);    \
   template void LinearForwardAdd<T>(int64_t, Rows<T>, const PackedWeight<T>&, const T*, Rows<T>); \
   template void LinearBackwardInput<false, T>(int64_t, Rows<T>, const PackedWeight<T>&, Rows<T>); \

@@ -38,6 +38,9 @@ struct PackedWeight {
   T* forward = nullptr;   // PackedSize(in, out)
   T* backward = nullptr;  // PackedSize(out, in), of w'
 };
+// Copies from[in, out] to w.forward and, with `backward`, to w.backward.
+template <typename T>
+void PackWeight(const T* from, bool backward, const PackedWeight<T>& w);
 
 // y[rows, out] = x[rows, in] w (+ b);  b[out] may be null.
 template <typename T>

@@ -6,30 +6,6 @@ namespace saffron {
 namespace {
 
 template <typename T>
-const T* At(const T* params, int64_t begin) {
-  return begin < 0 || params == nullptr ? nullptr : params + begin;
-}
-
-template <typename T>
-T* In(T* gradient, int64_t begin) {
-  return begin < 0 ? nullptr : gradient + begin;
-}
-
-template <typename T>
-PackedWeight<T> TakeWeight(int64_t in, int64_t out, bool train, Workspace<T>& workspace) {
-  PackedWeight<T> w{in, out};
-  w.forward = workspace.Take(PackedSize<T>(in, out));
-  if (train) w.backward = workspace.Take(PackedSize<T>(out, in));
-  return w;
-}
-
-template <typename T>
-void PackWeight(const T* w, bool backward, const PackedWeight<T>& packed) {
-  PackRight(packed.in, packed.out, w, packed.out, packed.forward);
-  if (backward) PackRightTransposed(packed.out, packed.in, w, packed.out, packed.backward);
-}
-
-template <typename T>
 Rows<T> Below(Rows<T> x, int64_t row) {
   return x.data == nullptr ? x : Rows<T>{x.row(row), x.stride};
 }
@@ -47,9 +23,9 @@ MlpWeights<T> TakeMlpWeights(const TransformerShape& shape, const MlpPlaces& pla
                              Workspace<T>& workspace) {
   const bool gated = IsGated(shape.mlp);
   MlpWeights<T> w;
-  w.w1 = TakeWeight(shape.width, mlp_width, train, workspace);
-  if (gated) w.w1_linear = TakeWeight(shape.width, mlp_width, train, workspace);
-  w.w2 = TakeWeight(mlp_width, shape.width, train, workspace);
+  w.w1 = workspace.TakeWeight(shape.width, mlp_width, train);
+  if (gated) w.w1_linear = workspace.TakeWeight(shape.width, mlp_width, train);
+  w.w2 = workspace.TakeWeight(mlp_width, shape.width, train);
   w.b1 = At(params, places.b1);
   w.b1_linear = At(params, places.b1_linear);
   w.b2 = At(params, places.b2);
@@ -76,11 +52,13 @@ void PackMlp(const T* params, const MlpPlaces& places, bool backward, const MlpW
 }
 
 template <typename T>
-void MlpForward(int64_t rows, const MlpWeights<T>& w, const MlpActivations<T>& at, Rows<T> y) {
+void MlpForward(int64_t rows, const MlpWeights<T>& w, const MlpActivations<T>& at, bool add,
+                Rows<T> y) {
   LinearForward(rows, at.x, w.w1, w.b1, at.a);
   if (w.units.gated) LinearForward(rows, at.x, w.w1_linear, w.b1_linear, at.linear);
   MlpUnitsForward(rows, w.w1.out, w.units, at.a, at.linear, at.units);
   if (at.mask.data != nullptr) ApplyMask(rows, w.w1.out, at.units, at.mask, at.units);
+  if (add) return LinearForwardAdd(rows, at.units, w.w2, w.b2, y);
   LinearForward(rows, at.units, w.w2, w.b2, y);
 }
 
@@ -89,17 +67,17 @@ void MlpBackward(int64_t rows, const MlpWeights<T>& w, const MlpPlaces& places,
                  const MlpActivations<T>& at, Rows<T> dy, const MlpScratch<T>& scratch, Rows<T> dx,
                  T* gradient) {
   const int64_t h = w.w1.in, p = w.w1.out;
-  LinearBackwardWeight(rows, at.units, dy, p, h, gradient + places.w2, In(gradient, places.b2));
+  LinearBackwardWeight(rows, at.units, dy, p, h, gradient + places.w2, At(gradient, places.b2));
   LinearBackwardInput<false>(rows, dy, w.w2, scratch.units);
   if (at.mask.data != nullptr) ApplyMask(rows, p, scratch.units, at.mask, scratch.units);
   MlpUnitsBackward(rows, p, w.units, at.a, at.linear, scratch.units, scratch.linear,
-                   In(gradient, places.unit_bias));
+                   At(gradient, places.unit_bias));
   LinearBackwardWeight(rows, at.x, scratch.units, h, p, gradient + places.w1,
-                       In(gradient, places.b1));
+                       At(gradient, places.b1));
   LinearBackwardInput<false>(rows, scratch.units, w.w1, dx);
   if (!w.units.gated) return;
   LinearBackwardWeight(rows, at.x, scratch.linear, h, p, gradient + places.w1_linear,
-                       In(gradient, places.b1_linear));
+                       At(gradient, places.b1_linear));
   LinearBackwardInput<true>(rows, scratch.linear, w.w1_linear, dx);
 }
 
@@ -110,7 +88,8 @@ void MlpBackward(int64_t rows, const MlpWeights<T>& w, const MlpPlaces& places,
   template MlpActivations<T> TakeMlpActivations<T>(const TransformerShape&, int64_t, int64_t,    \
                                                    bool, Workspace<T>&);                         \
   template void PackMlp<T>(const T*, const MlpPlaces&, bool, const MlpWeights<T>&);              \
-  template void MlpForward<T>(int64_t, const MlpWeights<T>&, const MlpActivations<T>&, Rows<T>); \
+  template void MlpForward<T>(int64_t, const MlpWeights<T>&, const MlpActivations<T>&, bool,     \
+                              Rows<T>);                                                          \
   template void MlpBackward<T>(int64_t, const MlpWeights<T>&, const MlpPlaces&,                  \
                                const MlpActivations<T>&, Rows<T>, const MlpScratch<T>&, Rows<T>, \
                                T*);

@@ -1,6 +1,6 @@
 #pragma once
 // An MLP over rows that someone else gathered: units(x w1 + b1, x w1_linear + b1_linear) w2 + b2.
-// The experts of a sparse layer, and the dense MLP beside it.
+// That of a dense layer, the experts of a sparse one, and the dense MLP beside them.
 
 #include <cstdint>
 
@@ -46,9 +46,10 @@ MlpActivations<T> TakeMlpActivations(const TransformerShape& shape, int64_t rows
 template <typename T>
 void PackMlp(const T* params, const MlpPlaces& places, bool backward, const MlpWeights<T>& w);
 
-// y from at.x; at.mask, where there is one, must be filled.
+// y, or with `add` what is added to y, from at.x; at.mask, where there is one, must be filled.
 template <typename T>
-void MlpForward(int64_t rows, const MlpWeights<T>& w, const MlpActivations<T>& at, Rows<T> y);
+void MlpForward(int64_t rows, const MlpWeights<T>& w, const MlpActivations<T>& at, bool add,
+                Rows<T> y);
 // Sets dx, which may be dy; adds to `gradient` (the arena's).
 template <typename T>
 void MlpBackward(int64_t rows, const MlpWeights<T>& w, const MlpPlaces& places,

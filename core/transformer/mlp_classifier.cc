@@ -90,8 +90,7 @@ template <typename T>
 void MlpClassifier<T>::TakeWorkspace(Workspace<T>& workspace) {
   const int64_t rows = options_.batch_max;
   const auto weight = [&](int64_t in, int64_t out) {
-    return PackedWeight<T>{in, out, workspace.Take(PackedSize<T>(in, out)),
-                           workspace.Take(PackedSize<T>(out, in))};
+    return workspace.TakeWeight(in, out, /*train=*/true);
   };
   x_ = workspace.TakeRows(rows, shape_.inputs);
   for (Layer& layer : layers_) {
@@ -114,8 +113,7 @@ template <typename T>
 void MlpClassifier<T>::Pack() {
   const T* const params = arena_.parameters().data();
   const auto pack = [&](int64_t place, const PackedWeight<T>& w) {
-    PackRight(w.in, w.out, params + place, w.out, w.forward);
-    PackRightTransposed(w.out, w.in, params + place, w.out, w.backward);
+    PackWeight(params + place, /*backward=*/true, w);
   };
   for (const Layer& layer : layers_) {
     pack(layer.w1, layer.weight);

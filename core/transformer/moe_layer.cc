@@ -216,7 +216,7 @@ void MoeLayer<T>::Forward(const Chunk& chunk, Rows<T> x, Rows<T> y, MoeLosses& l
     if (count == 0) continue;
     MlpActivations<T> at = at_.From(begin_[e]);
     if (!chunk.train) at.mask = {};
-    MlpForward(count, experts_[e], at, {outputs_.row(begin_[e]), outputs_.stride});
+    MlpForward(count, experts_[e], at, /*add=*/false, {outputs_.row(begin_[e]), outputs_.stride});
   }
   for (int64_t r = 0; r < rows; ++r) {
     std::fill_n(y.row(r), width_, T{0});

@@ -20,9 +20,7 @@ typename MoeSublayer<T>::Stage MoeSublayer<T>::TakeStage(const TransformerShape&
   stage.site = site;
   stage.gain = gain;
   stage.bias = bias;
-  const bool counting = params == nullptr;
-  stage.norm = {shape.norm, epsilon, counting ? nullptr : params + gain,
-                counting || bias < 0 ? nullptr : params + bias};
+  stage.norm = {shape.norm, epsilon, At(params, gain), At(params, bias)};
   stage.state = {workspace.Take(rows), workspace.Take(rows)};
   stage.n = workspace.TakeRows(rows, width_);
   if (dropout_ > 0) stage.mask = workspace.TakeRows(rows, width_);
@@ -88,7 +86,7 @@ void MoeSublayer<T>::StageBackward(const Chunk& chunk, Rows<T> dx, T* gradient,
   }
   f(dy, scratch.dn);
   NormBackward(rows, width_, stage.norm, stage.x, stage.state, scratch.dn, dx,
-               gradient + stage.gain, stage.bias < 0 ? nullptr : gradient + stage.bias);
+               gradient + stage.gain, At(gradient, stage.bias));
 }
 
 template <typename T>
@@ -100,8 +98,9 @@ void MoeSublayer<T>::SparseForward(const Chunk& chunk, Rows<T> x, Rows<T> out, M
 
 template <typename T>
 void MoeSublayer<T>::DenseForward(const Chunk& chunk, Rows<T> x, Rows<T> out) {
-  StageForward(chunk, x, out, dense_,
-               [&](Rows<T>, Rows<T> y) { MlpForward(chunk.rows(), dense_weights_, dense_at_, y); });
+  StageForward(chunk, x, out, dense_, [&](Rows<T>, Rows<T> y) {
+    MlpForward(chunk.rows(), dense_weights_, dense_at_, /*add=*/false, y);
+  });
 }
 
 template <typename T>

@@ -8,25 +8,6 @@ namespace saffron {
 namespace {
 
 template <typename T>
-const T* At(const T* params, int64_t begin) {
-  return begin < 0 || params == nullptr ? nullptr : params + begin;
-}
-
-template <typename T>
-PackedWeight<T> TakeWeight(int64_t in, int64_t out, bool train, Workspace<T>& workspace) {
-  PackedWeight<T> w{in, out};
-  w.forward = workspace.Take(PackedSize<T>(in, out));
-  if (train) w.backward = workspace.Take(PackedSize<T>(out, in));
-  return w;
-}
-
-template <typename T>
-void PackWeight(const T* w, bool backward, const PackedWeight<T>& packed) {
-  PackRight(packed.in, packed.out, w, packed.out, packed.forward);
-  if (backward) PackRightTransposed(packed.out, packed.in, w, packed.out, packed.backward);
-}
-
-template <typename T>
 void CopyRows(int64_t rows, int64_t n, Rows<T> from, Rows<T> to) {
   for (int64_t r = 0; r < rows; ++r) std::copy_n(from.row(r), n, to.row(r));
 }
@@ -49,32 +30,25 @@ TransformerLayer<T>::TransformerLayer(const TransformerShape& shape,
       index_(index),
       dropout_(dropout),
       seed_(seed) {
-  const int64_t h = shape.width, p = size_->mlp_width;
+  const int64_t h = shape.width;
   LayerWeights<T>& w = weights_;
-  const bool gated = IsGated(shape.mlp);
   w.norm1 = {shape.norm, size_->norm1_epsilon, At(params, places_.norm1.gain),
              At(params, places_.norm1.bias)};
   w.norm2 = {shape.norm, size_->norm2_epsilon, At(params, places_.norm2.gain),
              At(params, places_.norm2.bias)};
-  w.wq = TakeWeight(h, size_->query_width(), train, workspace);
-  w.wk = TakeWeight(h, size_->key_width(), train, workspace);
-  w.wv = TakeWeight(h, size_->value_width(), train, workspace);
-  w.wo = TakeWeight(size_->attended_width(), h, train, workspace);
+  w.wq = workspace.TakeWeight(h, size_->query_width(), train);
+  w.wk = workspace.TakeWeight(h, size_->key_width(), train);
+  w.wv = workspace.TakeWeight(h, size_->value_width(), train);
+  w.wo = workspace.TakeWeight(size_->attended_width(), h, train);
   if (size_->moe.sparse()) {
     moe_.emplace(shape, layout, index, params, moe, dropout, seed, rows, train, workspace);
   } else {
-    w.w1 = TakeWeight(h, p, train, workspace);
-    if (gated) w.w1_linear = TakeWeight(h, p, train, workspace);
-    w.w2 = TakeWeight(p, h, train, workspace);
+    w.mlp = TakeMlpWeights(shape, places_.mlp, size_->mlp_width, params, train, workspace);
   }
   w.bq = At(params, places_.bq);
   w.bk = At(params, places_.bk);
   w.bv = At(params, places_.bv);
   w.bo = At(params, places_.bo);
-  w.b1 = At(params, places_.b1);
-  w.b1_linear = At(params, places_.b1_linear);
-  w.b2 = At(params, places_.b2);
-  w.units = {ActivationOf(shape.mlp), gated, shape.mlp_unit_bias, At(params, places_.unit_bias)};
   if (shape.positions == PositionKind::kRope) {
     T* const table = workspace.Take(int64_t{shape.context} * size_->key_dim);
     if (table != nullptr) FillRotaryTable<T>(size_->rope_frequencies, shape.context, table);
@@ -88,10 +62,8 @@ TransformerLayer<T>::TransformerLayer(const TransformerShape& shape,
   at_.attended = workspace.TakeRows(rows, size_->attended_width());
   at_.x1 = workspace.TakeRows(rows, h);
   if (!moe_) {
-    at_.n2 = workspace.TakeRows(rows, h);
-    at_.a = workspace.TakeRows(rows, p);
-    if (gated) at_.linear = workspace.TakeRows(rows, p);
-    at_.units = workspace.TakeRows(rows, p);
+    at_.mlp = TakeMlpActivations(shape, rows, size_->mlp_width, /*mask=*/false, workspace);
+    at_.mlp.x = workspace.TakeRows(rows, h);
   }
   if (dropout > 0) {
     at_.attention_mask = workspace.TakeRows(rows, h);
@@ -123,9 +95,7 @@ void TransformerLayer<T>::Pack(const T* params, bool backward) {
   PackWeight(params + places_.wv, backward, weights_.wv);
   PackWeight(params + places_.wo, backward, weights_.wo);
   if (moe_) return moe_->Pack(params, backward);
-  PackWeight(params + places_.w1, backward, weights_.w1);
-  if (weights_.units.gated) PackWeight(params + places_.w1_linear, backward, weights_.w1_linear);
-  PackWeight(params + places_.w2, backward, weights_.w2);
+  PackMlp(params, places_.mlp, backward, weights_.mlp);
 }
 
 template <typename T>
@@ -137,25 +107,24 @@ DropoutSite TransformerLayer<T>::Site(const Chunk& chunk, uint32_t which) const 
 }
 
 template <typename T>
-void TransformerLayer<T>::Forward(const Chunk& chunk, Rows<T> out, T* attention_scratch,
-                                  MoeLosses& losses) {
+template <typename F>
+void TransformerLayer<T>::AddSublayer(const Chunk& chunk, uint32_t which, Rows<T> x, Rows<T> mask,
+                                      Rows<T> out, F f) {
   const int64_t rows = chunk.rows(), h = shape_->width;
-  const LayerWeights<T>& w = weights_;
-  const bool drops = chunk.train && dropout_ > 0;
-  // out += product, or out += mask * product (through `out`'s place for it).
-  const auto add = [&](Rows<T> x, Rows<T> from, const PackedWeight<T>& weight, const T* bias,
-                       uint32_t site, Rows<T> mask, Rows<T> to) {
-    if (!drops) {
-      CopyRows(rows, h, x, to);
-      return LinearForwardAdd(rows, from, weight, bias, to);
-    }
-    LinearForward(rows, from, weight, bias, to);
-    FillDropoutMask(Site(chunk, site), chunk.first_drawn, rows, h, mask);
-    ApplyMask(rows, h, to, mask, to);
-    for (int64_t r = 0; r < rows; ++r) AddToRows(1, h, x.row(r), From(to, r));
-  };
+  if (!chunk.train || dropout_ == 0) {
+    CopyRows(rows, h, x, out);
+    return f(/*add=*/true, out);
+  }
+  f(/*add=*/false, out);
+  FillDropoutMask(Site(chunk, which), chunk.first_drawn, rows, h, mask);
+  ApplyMask(rows, h, out, mask, out);
+  for (int64_t r = 0; r < rows; ++r) AddToRows(1, h, x.row(r), From(out, r));
+}
 
-  NormForward(rows, h, w.norm1, at_.x, at_.n1, at_.norm1);
+template <typename T>
+void TransformerLayer<T>::ForwardAttention(const Chunk& chunk, T* scratch) {
+  const int64_t rows = chunk.rows();
+  const LayerWeights<T>& w = weights_;
   LinearForward(rows, at_.n1, w.wq, w.bq, at_.q);
   LinearForward(rows, at_.n1, w.wk, w.bk, at_.k);
   LinearForward(rows, at_.n1, w.wv, w.bv, at_.v);
@@ -168,16 +137,25 @@ void TransformerLayer<T>::Forward(const Chunk& chunk, Rows<T> out, T* attention_
     const int64_t row = s * chunk.length;
     AttentionForward(attention, From(at_.q, row), From(at_.k, row), From(at_.v, row),
                      From(at_.attended, row),
-                     at_.attention_weights + s * attention.weights_size<T>(), attention_scratch);
+                     at_.attention_weights + s * attention.weights_size<T>(), scratch);
   }
-  add(at_.x, at_.attended, w.wo, w.bo, 0, at_.attention_mask, at_.x1);
+}
 
+template <typename T>
+void TransformerLayer<T>::Forward(const Chunk& chunk, Rows<T> out, T* attention_scratch,
+                                  MoeLosses& losses) {
+  const int64_t rows = chunk.rows(), h = shape_->width;
+  const LayerWeights<T>& w = weights_;
+  NormForward(rows, h, w.norm1, at_.x, at_.n1, at_.norm1);
+  ForwardAttention(chunk, attention_scratch);
+  AddSublayer(chunk, 0, at_.x, at_.attention_mask, at_.x1, [&](bool add, Rows<T> y) {
+    if (add) return LinearForwardAdd(rows, at_.attended, w.wo, w.bo, y);
+    LinearForward(rows, at_.attended, w.wo, w.bo, y);
+  });
   if (moe_) return moe_->Forward(chunk, at_.x1, out, losses);
-  NormForward(rows, h, w.norm2, at_.x1, at_.n2, at_.norm2);
-  LinearForward(rows, at_.n2, w.w1, w.b1, at_.a);
-  if (w.units.gated) LinearForward(rows, at_.n2, w.w1_linear, w.b1_linear, at_.linear);
-  MlpUnitsForward(rows, size_->mlp_width, w.units, at_.a, at_.linear, at_.units);
-  add(at_.x1, at_.units, w.w2, w.b2, 1, at_.mlp_mask, out);
+  NormForward(rows, h, w.norm2, at_.x1, at_.mlp.x, at_.norm2);
+  AddSublayer(chunk, 1, at_.x1, at_.mlp_mask, out,
+              [&](bool add, Rows<T> y) { MlpForward(rows, w.mlp, at_.mlp, add, y); });
 }
 
 template <typename T>
@@ -194,27 +172,16 @@ void TransformerLayer<T>::Backward(const Chunk& chunk, Rows<T> dx, T* gradient,
 template <typename T>
 void TransformerLayer<T>::BackwardMlp(const Chunk& chunk, Rows<T> dx, T* gradient,
                                       const LayerScratch<T>& scratch) {
-  const int64_t rows = chunk.rows(), h = shape_->width, p = size_->mlp_width;
+  const int64_t rows = chunk.rows(), h = shape_->width;
   const LayerWeights<T>& w = weights_;
   Rows<T> dy = dx;
   if (dropout_ > 0) {
     dy = scratch.dy;
     ApplyMask(rows, h, dx, at_.mlp_mask, dy);
   }
-  LinearBackwardWeight(rows, at_.units, dy, p, h, gradient + places_.w2, In(gradient, places_.b2));
-  LinearBackwardInput<false>(rows, dy, w.w2, scratch.dunits);
-  MlpUnitsBackward(rows, p, w.units, at_.a, at_.linear, scratch.dunits, scratch.dlinear,
-                   In(gradient, places_.unit_bias));
-  LinearBackwardWeight(rows, at_.n2, scratch.dunits, h, p, gradient + places_.w1,
-                       In(gradient, places_.b1));
-  LinearBackwardInput<false>(rows, scratch.dunits, w.w1, scratch.dn);
-  if (w.units.gated) {
-    LinearBackwardWeight(rows, at_.n2, scratch.dlinear, h, p, gradient + places_.w1_linear,
-                         In(gradient, places_.b1_linear));
-    LinearBackwardInput<true>(rows, scratch.dlinear, w.w1_linear, scratch.dn);
-  }
+  MlpBackward(rows, w.mlp, places_.mlp, at_.mlp, dy, scratch.mlp, scratch.dn, gradient);
   NormBackward(rows, h, w.norm2, at_.x1, at_.norm2, scratch.dn, dx, gradient + places_.norm2.gain,
-               In(gradient, places_.norm2.bias));
+               At(gradient, places_.norm2.bias));
 }
 
 template <typename T>
@@ -228,7 +195,7 @@ void TransformerLayer<T>::BackwardAttention(const Chunk& chunk, Rows<T> dx, T* g
     ApplyMask(rows, h, dx, at_.attention_mask, dy);
   }
   LinearBackwardWeight(rows, at_.attended, dy, size_->attended_width(), h, gradient + places_.wo,
-                       In(gradient, places_.bo));
+                       At(gradient, places_.bo));
   LinearBackwardInput<false>(rows, dy, w.wo, scratch.dattended);
   const AttentionShape attention = attention_shape(chunk.length);
   for (int64_t s = 0; s < chunk.sequences; ++s) {
@@ -243,16 +210,16 @@ void TransformerLayer<T>::BackwardAttention(const Chunk& chunk, Rows<T> dx, T* g
     RotateBack(rows, chunk.length, size_->kv_heads, size_->key_dim / 2, w.rotary, scratch.dk);
   }
   LinearBackwardWeight(rows, at_.n1, scratch.dq, h, size_->query_width(), gradient + places_.wq,
-                       In(gradient, places_.bq));
+                       At(gradient, places_.bq));
   LinearBackwardWeight(rows, at_.n1, scratch.dk, h, size_->key_width(), gradient + places_.wk,
-                       In(gradient, places_.bk));
+                       At(gradient, places_.bk));
   LinearBackwardWeight(rows, at_.n1, scratch.dv, h, size_->value_width(), gradient + places_.wv,
-                       In(gradient, places_.bv));
+                       At(gradient, places_.bv));
   LinearBackwardInput<false>(rows, scratch.dq, w.wq, scratch.dn);
   LinearBackwardInput<true>(rows, scratch.dk, w.wk, scratch.dn);
   LinearBackwardInput<true>(rows, scratch.dv, w.wv, scratch.dn);
   NormBackward(rows, h, w.norm1, at_.x, at_.norm1, scratch.dn, dx, gradient + places_.norm1.gain,
-               In(gradient, places_.norm1.bias));
+               At(gradient, places_.norm1.bias));
 }
 
 template <typename T>
@@ -278,12 +245,9 @@ LayerScratch<T> TakeLayerScratch(const TransformerShape& shape, int64_t rows, in
   scratch.dk = workspace.TakeRows(rows, key);
   scratch.dv = workspace.TakeRows(rows, value);
   scratch.dattended = workspace.TakeRows(rows, attended);
-  scratch.dunits = workspace.TakeRows(rows, units);
-  if (IsGated(shape.mlp)) scratch.dlinear = workspace.TakeRows(rows, units);
-  scratch.moe = {scratch.dn,
-                 scratch.dy,
-                 {scratch.dunits, scratch.dlinear},
-                 TakeMoeScratch(shape, rows, workspace)};
+  scratch.mlp.units = workspace.TakeRows(rows, units);
+  if (IsGated(shape.mlp)) scratch.mlp.linear = workspace.TakeRows(rows, units);
+  scratch.moe = {scratch.dn, scratch.dy, scratch.mlp, TakeMoeScratch(shape, rows, workspace)};
   return scratch;
 }
 

@@ -12,6 +12,7 @@
 #include "core/transformer/attention.h"
 #include "core/transformer/chunk.h"
 #include "core/transformer/dropout.h"
+#include "core/transformer/mlp.h"
 #include "core/transformer/moe_sublayer.h"
 #include "core/transformer/normalization.h"
 #include "core/transformer/transformer_shape.h"
@@ -23,26 +24,27 @@ namespace saffron {
 template <typename T>
 struct LayerWeights {
   NormWeights<T> norm1, norm2;
-  PackedWeight<T> wq, wk, wv, wo, w1, w1_linear, w2;
+  PackedWeight<T> wq, wk, wv, wo;
   const T *bq = nullptr, *bk = nullptr, *bv = nullptr, *bo = nullptr;
-  const T *b1 = nullptr, *b1_linear = nullptr, *b2 = nullptr;
-  MlpUnits<T> units;
+  MlpWeights<T> mlp;          // of a dense layer
   const T* rotary = nullptr;  // FillRotaryTable; null without rotary positions
 };
 
 // What the forward pass leaves for the backward pass. Rows of a chunk of tokens.
 template <typename T>
 struct LayerActivations {
-  Rows<T> x, n1, q, k, v, attended, x1, n2, a, linear, units;
+  Rows<T> x, n1, q, k, v, attended, x1;
   Rows<T> attention_mask, mlp_mask;  // dropout alone
   NormState<T> norm1, norm2;
+  MlpActivations<T> mlp;  // of a dense layer; its x is Norm2(x1)
   T* attention_weights = nullptr;
 };
 
 // What the backward pass works in; one for all layers, as wide as the widest.
 template <typename T>
 struct LayerScratch {
-  Rows<T> dn, dy, dq, dk, dv, dattended, dunits, dlinear;
+  Rows<T> dn, dy, dq, dk, dv, dattended;
+  MlpScratch<T> mlp;
   T* attention = nullptr;
   MoeSublayerScratch<T> moe;
 };
@@ -70,11 +72,14 @@ class TransformerLayer {
   AttentionShape attention_shape(int64_t length) const;
 
  private:
+  // out = x + f's, dropout between: f(add, y) sets y or adds to it.
+  template <typename F>
+  void AddSublayer(const Chunk& chunk, uint32_t which, Rows<T> x, Rows<T> mask, Rows<T> out, F f);
+  void ForwardAttention(const Chunk& chunk, T* scratch);
   void BackwardMlp(const Chunk& chunk, Rows<T> dx, T* gradient, const LayerScratch<T>& scratch);
   void BackwardAttention(const Chunk& chunk, Rows<T> dx, T* gradient,
                          const LayerScratch<T>& scratch);
   DropoutSite Site(const Chunk& chunk, uint32_t which) const;
-  T* In(T* gradient, int64_t begin) const { return begin < 0 ? nullptr : gradient + begin; }
 
   const TransformerShape* shape_;
   const TransformerLayerShape* size_;

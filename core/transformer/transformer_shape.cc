@@ -131,14 +131,7 @@ TransformerLayout::Layer LayOutLayer(const std::string& name, const TransformerS
     at.moe = LayOutMoe(name + "moe.", shape, size, places);
     return at;
   }
-  const MlpPlaces mlp = LayOutMlp(name + "mlp.", shape, size.mlp_width, places);
-  at.w1 = mlp.w1;
-  at.b1 = mlp.b1;
-  at.w1_linear = mlp.w1_linear;
-  at.b1_linear = mlp.b1_linear;
-  at.unit_bias = mlp.unit_bias;
-  at.w2 = mlp.w2;
-  at.b2 = mlp.b2;
+  at.mlp = LayOutMlp(name + "mlp.", shape, size.mlp_width, places);
   return at;
 }
 

@@ -104,7 +104,7 @@ struct TransformerLayout {
   struct Layer {
     Norm norm1, norm2;
     int64_t wq = -1, wk = -1, wv = -1, wo = -1, bq = -1, bk = -1, bv = -1, bo = -1;
-    int64_t w1 = -1, w1_linear = -1, w2 = -1, b1 = -1, b1_linear = -1, b2 = -1, unit_bias = -1;
+    MlpPlaces mlp;  // of a dense layer
     MoePlaces moe;
   };
   int64_t tok_embed = -1, pos_embed = -1, readout = -1, readout_bias = -1;

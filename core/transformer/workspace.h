@@ -36,11 +36,25 @@ class Workspace {
     const int64_t stride = StrideOf<U>(n);
     return {TakeAs<U>(rows * stride), stride};
   }
+  // A weight's packed copies; the one of the backward pass only to train.
+  PackedWeight<T> TakeWeight(int64_t in, int64_t out, bool train) {
+    PackedWeight<T> w{in, out};
+    w.forward = Take(PackedSize<T>(in, out));
+    if (train) w.backward = Take(PackedSize<T>(out, in));
+    return w;
+  }
   int64_t used() const { return used_; }
 
  private:
   T* base_;
   int64_t used_ = 0;
 };
+
+// Where the tensor that begins at `begin` is in `arena` (parameters or gradients); null where the
+// model has none (begin < 0), or the workspace only counts (no arena).
+template <typename T>
+T* At(T* arena, int64_t begin) {
+  return begin < 0 || arena == nullptr ? nullptr : arena + begin;
+}
 
 }  // namespace saffron

@@ -140,7 +140,7 @@ class Dense : public Bed {
     for (int64_t row = 0; row < kBatch; row += rows) {
       const int64_t count = std::min(rows, kBatch - row);
       at_.x = From(x, row);
-      MlpForward(count, weights_, at_, From(y, row));
+      MlpForward(count, weights_, at_, /*add=*/false, From(y, row));
       MlpBackward(count, weights_, places, at_, From(dy, row), scratch_, From(dx, row),
                   gradient.data());
     }
