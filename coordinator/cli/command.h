@@ -116,8 +116,10 @@ void AddRetryCommand(CLI::App& app, Cli& cli);
 void AddPriorityCommand(CLI::App& app, Cli& cli);
 // Looking.
 void AddStatusCommand(CLI::App& app, Cli& cli);
+void AddTopCommand(CLI::App& app, Cli& cli);
 void AddExplainCommand(CLI::App& app, Cli& cli);
 void AddEventsCommand(CLI::App& app, Cli& cli);
+void AddLogsCommand(CLI::App& app, Cli& cli);
 void AddListCommand(CLI::App& app, Cli& cli);
 void AddShowCommand(CLI::App& app, Cli& cli);
 void AddDiffCommand(CLI::App& app, Cli& cli);

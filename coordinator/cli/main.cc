@@ -43,8 +43,10 @@ int main(int argc, char** argv) {
   saffron::AddRetryCommand(app, cli);
   saffron::AddPriorityCommand(app, cli);
   saffron::AddStatusCommand(app, cli);
+  saffron::AddTopCommand(app, cli);
   saffron::AddExplainCommand(app, cli);
   saffron::AddEventsCommand(app, cli);
+  saffron::AddLogsCommand(app, cli);
   saffron::AddListCommand(app, cli);
   saffron::AddShowCommand(app, cli);
   saffron::AddDiffCommand(app, cli);

@@ -94,6 +94,11 @@ std::string FindingsText(const v1::RoadmapStatus& status) {
   if (status.diverged() > 0) add(absl::StrCat(status.diverged(), " diverged"));
   if (status.failed() > 0) add(absl::StrCat(status.failed(), " failed"));
   if (status.cancelled() > 0) add(absl::StrCat(status.cancelled(), " cancelled"));
+  if (status.roadmap_paused()) {
+    add(status.roadmap_paused_reason().empty()
+            ? "paused"
+            : absl::StrCat("paused: ", status.roadmap_paused_reason()));
+  }
   if (!status.paused().empty()) add(absl::StrCat("PAUSED: ", status.paused()));
   return text;
 }

@@ -3,8 +3,26 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "core/base/status_macros.h"
 
 namespace saffron {
+
+absl::StatusOr<v1::RoadmapStatus> CurrentStatus(const Coordinator& coordinator,
+                                                const std::string& roadmap) {
+  v1::WatchRequest request;
+  request.set_roadmap(roadmap);
+  const auto context = Coordinator::Context();
+  const auto reader = coordinator.stub->Watch(context.get(), request);
+  v1::RoadmapStatus status;
+  const bool answered = reader->Read(&status);
+  if (answered) context->TryCancel();  // the first state is enough
+  const grpc::Status ended = reader->Finish();
+  if (!answered) {
+    RETURN_IF_ERROR(coordinator.StatusOf(ended));
+    return absl::InternalError("the coordinator sent no state");
+  }
+  return status;
+}
 
 RoadmapWatch::RoadmapWatch(v1::RoadmapService::Stub* stub, const std::string& roadmap) {
   v1::WatchRequest request;

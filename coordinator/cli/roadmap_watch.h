@@ -8,9 +8,14 @@
 #include <string>
 #include <thread>
 
+#include "absl/status/statusor.h"
 #include "coordinator/cli/connect.h"
 
 namespace saffron {
+
+// The state at present. NOT_FOUND: no such roadmap.
+absl::StatusOr<v1::RoadmapStatus> CurrentStatus(const Coordinator& coordinator,
+                                                const std::string& roadmap);
 
 class RoadmapWatch {
  public:

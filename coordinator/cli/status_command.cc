@@ -21,19 +21,7 @@ namespace {
 
 absl::StatusOr<v1::RoadmapStatus> AskCoordinator(const Cli& cli, const std::string& roadmap) {
   ASSIGN_OR_RETURN(const Coordinator coordinator, ConnectToCoordinatorOf(cli));
-  v1::WatchRequest request;
-  request.set_roadmap(roadmap);
-  const auto context = Coordinator::Context();
-  const auto reader = coordinator.stub->Watch(context.get(), request);
-  v1::RoadmapStatus status;
-  const bool answered = reader->Read(&status);
-  if (answered) context->TryCancel();  // the first state is enough
-  const grpc::Status ended = reader->Finish();
-  if (!answered) {
-    RETURN_IF_ERROR(coordinator.StatusOf(ended));
-    return absl::InternalError("the coordinator sent no state");
-  }
-  return status;
+  return CurrentStatus(coordinator, roadmap);
 }
 
 // Trials in each state, and their estimated cost.

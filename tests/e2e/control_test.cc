@@ -76,6 +76,30 @@ TEST_F(ControlTest, APausedRoadmapWaitsAndADrainedWorkerLeaves) {
   EXPECT_THAT(events.out, AllOf(HasSubstr("lunch"), HasSubstr("unpause")));
 }
 
+TEST_F(ControlTest, TopAndLogsShowWhatRunsAndHowItEnded) {
+  auto serve = scene_.Serve();
+  EXPECT_THAT(scene_.Run({"top"}).out, AllOf(HasSubstr("0 workers"), HasSubstr("no roadmap yet")));
+  ASSERT_EQ(Submit(R"(
+name: noops
+baseline: {model.type: noop, model.sleep_ms: 3600000}
+parameters: {model.behaviour: {values: [fail]}}
+)")
+                .exit_code,
+            0);
+  auto worker = scene_.Start({"worker", "--coordinator", scene_.address(), "--slots", "2"});
+  ASSERT_TRUE(Reaches(Count("leased") + " = 2"));
+  EXPECT_THAT(scene_.Run({"top"}).out,
+              AllOf(HasSubstr("1 worker, 2 of 2 slots busy"), HasSubstr("noops"),
+                    HasSubstr("behaviour=fail"), HasSubstr("0/2 (0 %)")));
+  EXPECT_EQ(scene_.Run({"cancel", "noops", "--trials", "1"}).exit_code, 0);
+  // Without --follow what is known is printed at once; with it, until the trial has ended.
+  EXPECT_THAT(scene_.Run({"logs", "2"}).out, AllOf(HasSubstr("submitted"), HasSubstr("leased")));
+  const Ended followed = scene_.Run({"logs", "1", "--follow"});
+  EXPECT_EQ(followed.exit_code, 0);
+  EXPECT_THAT(followed.out, AllOf(HasSubstr("leased  attempt 1"), HasSubstr("cancelled")));
+  EXPECT_EQ(scene_.Run({"logs", "99"}).exit_code, 4);
+}
+
 TEST_F(ControlTest, RetryAndPrioritySayWhatTheyDidAndWhatTheyWillNotDo) {
   auto serve = scene_.Serve();
   ASSERT_EQ(Submit("version: 1\nname: bad\nbaseline: {model.type: noop, model.behaviour: fail}\n"
