@@ -9,6 +9,7 @@
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/report_sections.h"
 #include "coordinator/report/table.h"
+#include "core/model/registry.h"
 
 namespace saffron {
 namespace {
@@ -41,17 +42,23 @@ std::vector<const StudyVariant*> OfType(const SectionContext& context,
   return variants;
 }
 
-// "reference kneser_ney: discounts=single order=3": what the model is, and what else varies.
-std::string DescribeReference(const SectionContext& context, const StudyVariant& variant) {
+// "type=kneser_ney order=2": a model of another type than most, by what it is and what is not at
+// its default or varies among its like.
+std::string DescribeOther(const SectionContext& context, const StudyVariant& variant) {
   const std::string type = TypeOf(variant);
   const auto varying = VaryingKeys(OfType(context, context.ranked, type));
   std::vector<std::string> keys;
   for (const auto& [key, value] : variant.params) {
-    const bool varies = std::find(varying.begin(), varying.end(), key) != varying.end();
-    if (key != "model.type" && (varies || absl::StartsWith(key, "model."))) keys.push_back(key);
+    if (key == "model.type") continue;
+    const ParamSpec* spec = FindParam(key);
+    const bool chosen =
+        absl::StartsWith(key, "model.") && spec != nullptr && spec->default_value != value;
+    if (chosen || std::find(varying.begin(), varying.end(), key) != varying.end()) {
+      keys.push_back(key);
+    }
   }
   const std::string what = DescribeParams(variant.params, keys);
-  return absl::StrCat("reference ", type, what.empty() ? "" : ": ", what);
+  return absl::StrCat("type=", type, what.empty() ? "" : " ", what);
 }
 
 }  // namespace
@@ -100,7 +107,7 @@ void PrintLeaderboard(const SectionContext& context) {
     row.push_back(variant.Has("time/total_s") ? FormatSeconds(variant.Mean("time/total_s")) : "");
     row.push_back(absl::StrCat(variant.trial));
     row.push_back(TypeOf(variant) == main_type ? DescribeParams(variant.params, own)
-                                               : DescribeReference(context, variant));
+                                               : DescribeOther(context, variant));
     table.AddRow(std::move(row), /*bold=*/entry.rank == 1);
   }
   table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},

@@ -74,13 +74,12 @@ TEST_F(RunReportTest, TheLeaderIsChosenOnValidationAndTestIsShown) {
   EXPECT_THAT(report, HasSubstr("test/perplexity took no part in the choice"));
 }
 
-TEST_F(RunReportTest, WhereEveryKindHasOneModelTheFirstIsNoReference) {
+TEST_F(RunReportTest, WhereEveryTypeHasOneModelTheFirstNeedsNoName) {
   sample_.AddRoadmap("kinds", "valid/perplexity", "minimize");
   Add("baseline", Saffu(8, "explicit", 0), Values(120, 1000));
   Add("kinds", R"({"data.corpus":"sotu","data.vocab":4096,"model.type":"kneser_ney"})",
       Values(150, 300000));
-  EXPECT_THAT(Report(),
-              AllOf(HasSubstr("reference kneser_ney"), Not(HasSubstr("reference saffu"))));
+  EXPECT_THAT(Report(), AllOf(HasSubstr("type=kneser_ney"), Not(HasSubstr("type=saffu"))));
 }
 
 TEST_F(RunReportTest, ATestMetricIsOwnedUpTo) {
@@ -88,9 +87,9 @@ TEST_F(RunReportTest, ATestMetricIsOwnedUpTo) {
   EXPECT_THAT(Report(), HasSubstr("looks better than it is"));
 }
 
-TEST_F(RunReportTest, ReferencesAreMarked) {
+TEST_F(RunReportTest, AnotherTypeIsNamedWithWhatIsNotItsDefault) {
   AddSmallRoadmap();
-  EXPECT_THAT(Report(), HasSubstr("reference kneser_ney: order=2"));
+  EXPECT_THAT(Report(), HasSubstr("type=kneser_ney order=2\n"));
 }
 
 TEST_F(RunReportTest, SaysThatTheBestIsNotTheBiggest) {
