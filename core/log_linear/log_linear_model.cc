@@ -1,5 +1,9 @@
 #include "core/log_linear/log_linear_model.h"
 
+#include <bit>
+#include <cstring>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/log_linear/bounded_newton.h"
@@ -39,6 +43,68 @@ BoundedMinimum FitTo(GainObjective& objective, const LogLinearSpec& spec, double
   return Minimize(problem, std::move(start));
 }
 
+struct Fit {
+  std::vector<double> gains;
+  GainFitReport report;
+};
+
+// Fits the gains of a shape to the hold-out, by tables that leave it out.
+Fit FitGains(const LogLinearSpec& spec, const LogLinearShape& shape,
+             const LogLinearTables<float>& tables, absl::Span<const int32_t> train,
+             const std::vector<int32_t>& held) {
+  const Vector<double> prior = Eigen::Map<const Vector<double>>(shape.prior.data(), shape.gains);
+  GainObjective few(shape, tables, train, Thinned(held, kFewTargets));
+  GainObjective all(shape, tables, train, held);
+  const double share = static_cast<double>(few.targets()) / static_cast<double>(all.targets());
+  BoundedMinimum fitted = FitTo(few, spec, 10 * kTolerance, share, prior, prior);
+  fitted = FitTo(all, spec, kTolerance, 1, prior, fitted.x);
+  return {.gains = {fitted.x.data(), fitted.x.data() + fitted.x.size()},
+          .report = {.targets = all.targets(),
+                     .nats = fitted.nats / static_cast<double>(all.targets()),
+                     .evaluations = fitted.evaluations,
+                     .uses = all.uses()}};
+}
+
+// Everything that a fit depends on.
+std::string FitKey(const LogLinearSpec& spec, const LogLinearShape& shape, const TextDataset& data,
+                   const HoldoutRule& rule) {
+  const auto bits = [](double v) { return absl::Hex(std::bit_cast<uint64_t>(v)); };
+  std::string key = absl::StrCat("log_linear_gains/1/", data.stream_key, "/", data.train.size(),
+                                 "/", rule.Key(), "/");
+  absl::StrAppend(&key, spec.discounts == Discounts::kModified ? "modified" : "single", "/",
+                  spec.order, "/", spec.window, "/", bits(spec.gain_min), "/", bits(spec.gain_max),
+                  "/", bits(spec.gain_prior));
+  for (const std::string& name : shape.names) absl::StrAppend(&key, "/", name);
+  return key;
+}
+
+// Gains, uses, and the rest of a report, one after the other.
+std::vector<char> BytesOf(const Fit& fit) {
+  std::vector<double> numbers = fit.gains;
+  numbers.insert(numbers.end(), fit.report.uses.begin(), fit.report.uses.end());
+  numbers.push_back(static_cast<double>(fit.report.targets));
+  numbers.push_back(fit.report.evaluations);
+  numbers.push_back(fit.report.nats);
+  const char* const bytes = reinterpret_cast<const char*>(numbers.data());
+  return {bytes, bytes + numbers.size() * sizeof(double)};
+}
+
+absl::StatusOr<Fit> ParseFit(const std::vector<char>& bytes, int gains) {
+  std::vector<double> numbers(2 * static_cast<size_t>(gains) + 3);
+  if (bytes.size() != numbers.size() * sizeof(double)) {
+    return absl::DataLossError(
+        absl::StrCat(bytes.size(), " bytes of stored gains, where ", gains, " need more or less"));
+  }
+  std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  const double* const uses = std::as_const(numbers).data() + gains;
+  const double* const rest = uses + gains;
+  return Fit{.gains = {std::as_const(numbers).data(), uses},
+             .report = {.targets = static_cast<int64_t>(rest[0]),
+                        .nats = rest[2],
+                        .evaluations = static_cast<int>(rest[1]),
+                        .uses = std::vector<int64_t>(uses, rest)}};
+}
+
 }  // namespace
 
 absl::StatusOr<LogLinearModel> LogLinearModel::Solve(const LogLinearSpec& spec,
@@ -54,29 +120,23 @@ absl::StatusOr<LogLinearModel> LogLinearModel::Solve(const LogLinearSpec& spec,
   model.gains_ = shape.prior;
   TargetSet targets = {.first = 0, .last = tokens, .rule = HoldoutRule::For(tokens)};
   if (spec.calibrated && shape.gains > 0) {
-    ASSIGN_OR_RETURN(model.tables_,
-                     LogLinearTables<float>::Load(shape, data, targets, spec.discounts, cache));
-    const std::vector<int32_t> held = targets.rule.Targets(tokens, kHoldoutTargets);
-    const Vector<double> prior = Eigen::Map<const Vector<double>>(shape.prior.data(), shape.gains);
-    GainObjective few(shape, model.tables_, data.train, Thinned(held, kFewTargets));
-    GainObjective all(shape, model.tables_, data.train, held);
-    const double share = static_cast<double>(few.targets()) / static_cast<double>(all.targets());
-    BoundedMinimum fitted = FitTo(few, spec, 10 * kTolerance, share, prior, prior);
-    fitted = FitTo(all, spec, kTolerance, 1, prior, fitted.x);
-    model.gains_.assign(fitted.x.data(), fitted.x.data() + fitted.x.size());
-    model.fit_ = {.targets = all.targets(),
-                  .nats = fitted.nats / static_cast<double>(all.targets()),
-                  .evaluations = fitted.evaluations,
-                  .uses = all.uses()};
+    ASSIGN_OR_RETURN(
+        const StatisticsCache::Bytes bytes,
+        cache.GetOrCompute(
+            FitKey(spec, shape, data, targets.rule), [&]() -> absl::StatusOr<std::vector<char>> {
+              ASSIGN_OR_RETURN(
+                  const LogLinearTables<float> tables,
+                  LogLinearTables<float>::Load(shape, data, targets, spec.discounts, cache));
+              return BytesOf(FitGains(spec, shape, tables, data.train,
+                                      targets.rule.Targets(tokens, kHoldoutTargets)));
+            }));
+    ASSIGN_OR_RETURN(Fit fit, ParseFit(*bytes, shape.gains));
+    model.gains_ = std::move(fit.gains);
+    model.fit_ = std::move(fit.report);
   }
-  if (spec.refolded) {
-    targets.held = true;
-    model.tables_ = {};
-  }
-  if (model.tables_.tables.empty() || spec.refolded) {
-    ASSIGN_OR_RETURN(model.tables_,
-                     LogLinearTables<float>::Load(shape, data, targets, spec.discounts, cache));
-  }
+  targets.held = spec.refolded;
+  ASSIGN_OR_RETURN(model.tables_,
+                   LogLinearTables<float>::Load(shape, data, targets, spec.discounts, cache));
   return model;
 }
 

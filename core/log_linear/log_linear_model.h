@@ -26,8 +26,9 @@ struct GainFitReport {
 class LogLinearModel {
  public:
   // 1. counts every target of data.train but the hold-out and solves the tables, 2. fits the gains
-  // to the hold-out, 3. counts the hold-out too and solves again. INVALID_ARGUMENT for fewer than
-  // kSolveTokensMin tokens; errors of the cache.
+  // to the hold-out, 3. counts the hold-out too and solves again. Tables and gains are taken from
+  // the cache where it has them. INVALID_ARGUMENT for fewer than kSolveTokensMin tokens; errors of
+  // the cache.
   static absl::StatusOr<LogLinearModel> Solve(const LogLinearSpec& spec, const TextDataset& data,
                                               StatisticsCache& cache);
 

@@ -1,5 +1,7 @@
 #include "core/log_linear/position_evidence.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -17,9 +19,19 @@ absl::StatusOr<LogLinearTables<T>> LogLinearTables<T>::Load(const LogLinearShape
                                                             StatisticsCache& cache) {
   LogLinearTables loaded;
   ResidualSource<T> source(data, targets, discounts, cache);
-  for (const LevelNode& node : shape.nodes) {
-    ASSIGN_OR_RETURN(ResidualTable<T> table, source.Table(node.level));
+  const int nodes = static_cast<int>(shape.nodes.size());
+  // The last node that each is needed for: itself, or its last child.
+  std::vector<int> last(nodes);
+  for (int n = 0; n < nodes; ++n) {
+    last[n] = n;
+    if (shape.nodes[n].parent >= 0) last[shape.nodes[n].parent] = n;
+  }
+  for (int n = 0; n < nodes; ++n) {
+    ASSIGN_OR_RETURN(ResidualTable<T> table, source.Table(shape.nodes[n].level));
     loaded.tables.push_back(std::move(table));
+    for (int m = 0; m <= n; ++m) {
+      if (last[m] == n) source.Release(shape.nodes[m].level);
+    }
   }
   const RootDistribution& root = source.Root();
   for (size_t i = 0; i < root.p1.size(); ++i) {
@@ -29,6 +41,8 @@ absl::StatusOr<LogLinearTables<T>> LogLinearTables<T>::Load(const LogLinearShape
   }
   loaded.types.classes = TypeClasses(root.p);
   loaded.types.eod = data.eod;
+  // Counting leaves as much free memory behind as the tables take.
+  malloc_trim(0);
   return loaded;
 }
 

@@ -17,11 +17,12 @@ ResidualSource<T>::ResidualSource(const TextDataset& data, const TargetSet& targ
 
 template <typename T>
 std::shared_ptr<const TupleCounts> ResidualSource<T>::RawCounts(const LagTemplate& lags) {
-  auto& counts = raw_[lags];
-  if (counts == nullptr) {
-    counts = std::make_shared<const TupleCounts>(CountTuples(data_.train, lags, targets_));
+  if (raw_ == nullptr || raw_lags_ != lags) {
+    raw_ = nullptr;  // first, so that there is room for what follows
+    raw_ = std::make_shared<const TupleCounts>(CountTuples(data_.train, lags, targets_));
+    raw_lags_ = lags;
   }
-  return counts;
+  return raw_;
 }
 
 template <typename T>
@@ -73,6 +74,12 @@ const RootDistribution& ResidualSource<T>::Root() {
   root_ = SolveRoot(*Counts({LagTemplate::Chain(0), Counting::kContinuation}).counts, plain,
                     discounts_);
   return root_;
+}
+
+template <typename T>
+void ResidualSource<T>::Release(const Level& level) {
+  counts_.erase(level);
+  p_.erase(level);
 }
 
 template <typename T>

@@ -32,7 +32,8 @@ struct Level {
   friend auto operator<=>(const Level&, const Level&) = default;
 };
 
-// Not thread-safe. Counts are kept while the source lives, so make it, take the tables, let it go.
+// Not thread-safe. Counts are kept until they are released, so take parents before their children
+// and release each when its last child is made.
 template <typename T>
 class ResidualSource {
  public:
@@ -42,6 +43,9 @@ class ResidualSource {
 
   absl::StatusOr<ResidualTable<T>> Table(const Level& level);
   const RootDistribution& Root();
+  // Forgets what the tables of `level` and of its children are made from; what is asked for again
+  // is counted again.
+  void Release(const Level& level);
 
  private:
   std::shared_ptr<const TupleCounts> RawCounts(const LagTemplate& lags);
@@ -54,7 +58,9 @@ class ResidualSource {
   const TargetSet targets_;
   const Discounts discounts_;
   StatisticsCache& cache_;
-  std::map<LagTemplate, std::shared_ptr<const TupleCounts>> raw_;
+  // The counts made last: a chain's top and the level below it ask for the same.
+  LagTemplate raw_lags_;
+  std::shared_ptr<const TupleCounts> raw_;
   std::map<Level, LevelCounts> counts_;
   std::map<Level, std::vector<double>> p_;  // P(i|h) of the entries of solved levels
   RootDistribution root_;

@@ -53,6 +53,35 @@ TEST(LogLinearModel, SeesNothingOfWhatFollows) {
   EXPECT_NE(model->Nats(data.test, From(300, 500)), model->Nats(other, From(300, 500)));
 }
 
+TEST(LogLinearModel, IsFittedOnceForAllWhoShareACache) {
+  const TextDataset data = SampleText(60, 4000);
+  const std::string dir = testing::TempDir() + "/fitted_once";
+  StatisticsCache first({.dir = dir}), second({.dir = dir});
+  LogLinearSpec spec = Everything();
+  const auto fresh = LogLinearModel::Solve(spec, data, first);
+  const auto found = LogLinearModel::Solve(spec, data, second);
+  ASSERT_TRUE(fresh.ok() && found.ok());
+  EXPECT_EQ(second.counters().misses, 0);
+  EXPECT_EQ(found->gains(), fresh->gains());
+  EXPECT_EQ(found->MeanGains(), fresh->MeanGains());
+  EXPECT_EQ(found->fit().targets, fresh->fit().targets);
+  EXPECT_EQ(found->fit().nats, fresh->fit().nats);
+  EXPECT_EQ(found->Nats(data.test, From(0, 100)), fresh->Nats(data.test, From(0, 100)));
+  // What was fitted otherwise is another fit.
+  std::vector<LogLinearSpec> others(6, spec);
+  others[0].gain_prior = 2;
+  others[1].gain_min = -0.01;
+  others[2].gain_max = 0.5;
+  others[3].window = 10;
+  others[4].discounts = Discounts::kSingle;
+  others[5].templates.pop_back();
+  for (const LogLinearSpec& other : others) {
+    const auto model = LogLinearModel::Solve(other, data, second);
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_NE(model->gains(), fresh->gains());
+  }
+}
+
 TEST(LogLinearModel, ForgetsAtTheEndOfADocument) {
   const TextDataset data = SampleText(60, 4000);
   StatisticsCache cache({});

@@ -156,5 +156,30 @@ TEST(Residuals, ComeOutOfTheCacheAsTheyWentIn) {
   EXPECT_EQ(second.counters().disk_hits, static_cast<int64_t>(shape.nodes.size()));
 }
 
+TEST(Residuals, AreTheSameOnceWhatTheyAreMadeFromWasReleased) {
+  const TextDataset data = SampleText(60, 4000);
+  StatisticsCache cache({});
+  LogLinearSpec spec;
+  spec.templates = *ParseTemplates("skip+pair");
+  const LogLinearShape shape(spec);
+  ResidualSource<float> kept(data, All(data), Discounts::kModified, cache);
+  ResidualSource<float> released(data, All(data), Discounts::kModified, cache);
+  // The cache would answer for tables that are still in use, so what is kept here is a copy. Last
+  // to first, so that parents are wanted after they were released.
+  for (size_t n = shape.nodes.size(); n-- > 0;) {
+    std::vector<float> want;
+    {
+      const auto table = kept.Table(shape.nodes[n].level);
+      ASSERT_TRUE(table.ok());
+      want.assign(table->residual.begin(), table->residual.end());
+    }
+    const auto table = released.Table(shape.nodes[n].level);
+    ASSERT_TRUE(table.ok());
+    EXPECT_EQ(std::vector<float>(table->residual.begin(), table->residual.end()), want);
+    for (const LevelNode& node : shape.nodes) released.Release(node.level);
+  }
+  EXPECT_EQ(cache.counters().memory_hits, 0);
+}
+
 }  // namespace
 }  // namespace saffron
