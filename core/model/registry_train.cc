@@ -72,6 +72,15 @@ std::vector<ParamSpec> TrainParams() {
        .max = 1e8,
        .relevant_when = {ModelTypeIs(
            {"saffu", "softmax_regression", "transformer", "mlp", "log_linear"})}},
+      {.key = "train.precision",
+       .type = ParamType::kString,
+       .default_value = "float32",
+       .doc = "Operands of the products with a transformer's weights, in training and evaluation. "
+              "bf16: rounded to bfloat16, about 1.6 times as fast; parameters, sums, softmax, "
+              "norms and the optimiser stay in float32. Wants workers with AVX512-BF16; others "
+              "fail the trial.",
+       .choices = {"float32", "bf16"},
+       .relevant_when = {ModelTypeIs({"transformer"})}},
       {.key = "train.batch",
        .type = ParamType::kInt,
        .default_value = int64_t{1024},

@@ -102,6 +102,7 @@ class TransformerTrial : public TrialModel, public Trainable {
     }
     options.dropout_seed = inputs.seed;
     options.moe = MoeTrainingOf(v);
+    options.bf16 = v.String("train.precision") == "bf16";
     flops_ = EstimateCost(v).target_flops;
     ASSIGN_OR_RETURN(network_, TransformerNetwork<float>::Create(ShapeOf(v, data.vocab), options));
     const std::vector<double> drawn = DrawTransformer(network_->shape(), inputs.seed);

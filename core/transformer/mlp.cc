@@ -66,17 +66,17 @@ template <typename T>
 void MlpBackward(int64_t rows, const MlpWeights<T>& w, const MlpPlaces& places,
                  const MlpActivations<T>& at, Rows<T> dy, const MlpScratch<T>& scratch, Rows<T> dx,
                  T* gradient) {
-  const int64_t h = w.w1.in, p = w.w1.out;
-  LinearBackwardWeight(rows, at.units, dy, p, h, gradient + places.w2, At(gradient, places.b2));
+  const int64_t p = w.w1.out;
+  LinearBackwardWeight(rows, at.units, dy, w.w2, gradient + places.w2, At(gradient, places.b2));
   LinearBackwardInput<false>(rows, dy, w.w2, scratch.units);
   if (at.mask.data != nullptr) ApplyMask(rows, p, scratch.units, at.mask, scratch.units);
   MlpUnitsBackward(rows, p, w.units, at.a, at.linear, scratch.units, scratch.linear,
                    At(gradient, places.unit_bias));
-  LinearBackwardWeight(rows, at.x, scratch.units, h, p, gradient + places.w1,
+  LinearBackwardWeight(rows, at.x, scratch.units, w.w1, gradient + places.w1,
                        At(gradient, places.b1));
   LinearBackwardInput<false>(rows, scratch.units, w.w1, dx);
   if (!w.units.gated) return;
-  LinearBackwardWeight(rows, at.x, scratch.linear, h, p, gradient + places.w1_linear,
+  LinearBackwardWeight(rows, at.x, scratch.linear, w.w1_linear, gradient + places.w1_linear,
                        At(gradient, places.b1_linear));
   LinearBackwardInput<true>(rows, scratch.linear, w.w1_linear, dx);
 }

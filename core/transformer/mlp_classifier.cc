@@ -161,17 +161,17 @@ double MlpClassifier<T>::LossAndGradient(const ConstMatrixRef<float>& x,
   T* const gradient = arena_.gradients().data();
   const double loss = CrossEntropyGradient(rows, shape_.classes, targets_.data(),
                                            options_.label_smoothing, 1.0 / rows, z_);
-  LinearBackwardWeight(rows, InputOf(layers_.size()), z_, readout_.in, readout_.out,
-                       gradient + readout_place_, gradient + readout_bias_);
+  LinearBackwardWeight(rows, InputOf(layers_.size()), z_, readout_, gradient + readout_place_,
+                       gradient + readout_bias_);
   if (!layers_.empty()) LinearBackwardInput<false>(rows, z_, readout_, dx_);
   for (size_t i = layers_.size(); i-- > 0;) {
     Layer& layer = layers_[i];
     if (options_.dropout > 0) ApplyMask(rows, shape_.width, dx_, layer.mask, dx_);
     MlpUnitsBackward<T>(rows, shape_.width, units(), layer.a, layer.linear, dx_, dlinear_, nullptr);
-    LinearBackwardWeight(rows, InputOf(i), dx_, layer.in, shape_.width, gradient + layer.w1,
+    LinearBackwardWeight(rows, InputOf(i), dx_, layer.weight, gradient + layer.w1,
                          gradient + layer.b1);
     if (IsGated(shape_.kind)) {
-      LinearBackwardWeight(rows, InputOf(i), dlinear_, layer.in, shape_.width,
+      LinearBackwardWeight(rows, InputOf(i), dlinear_, layer.linear_weight,
                            gradient + layer.w1_linear, gradient + layer.b1_linear);
     }
     if (i == 0) break;

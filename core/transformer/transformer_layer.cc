@@ -194,7 +194,7 @@ void TransformerLayer<T>::BackwardAttention(const Chunk& chunk, Rows<T> dx, T* g
     dy = scratch.dy;
     ApplyMask(rows, h, dx, at_.attention_mask, dy);
   }
-  LinearBackwardWeight(rows, at_.attended, dy, size_->attended_width(), h, gradient + places_.wo,
+  LinearBackwardWeight(rows, at_.attended, dy, w.wo, gradient + places_.wo,
                        At(gradient, places_.bo));
   LinearBackwardInput<false>(rows, dy, w.wo, scratch.dattended);
   const AttentionShape attention = attention_shape(chunk.length);
@@ -209,11 +209,11 @@ void TransformerLayer<T>::BackwardAttention(const Chunk& chunk, Rows<T> dx, T* g
     RotateBack(rows, chunk.length, size_->heads, size_->key_dim / 2, w.rotary, scratch.dq);
     RotateBack(rows, chunk.length, size_->kv_heads, size_->key_dim / 2, w.rotary, scratch.dk);
   }
-  LinearBackwardWeight(rows, at_.n1, scratch.dq, h, size_->query_width(), gradient + places_.wq,
+  LinearBackwardWeight(rows, at_.n1, scratch.dq, w.wq, gradient + places_.wq,
                        At(gradient, places_.bq));
-  LinearBackwardWeight(rows, at_.n1, scratch.dk, h, size_->key_width(), gradient + places_.wk,
+  LinearBackwardWeight(rows, at_.n1, scratch.dk, w.wk, gradient + places_.wk,
                        At(gradient, places_.bk));
-  LinearBackwardWeight(rows, at_.n1, scratch.dv, h, size_->value_width(), gradient + places_.wv,
+  LinearBackwardWeight(rows, at_.n1, scratch.dv, w.wv, gradient + places_.wv,
                        At(gradient, places_.bv));
   LinearBackwardInput<false>(rows, scratch.dq, w.wq, scratch.dn);
   LinearBackwardInput<true>(rows, scratch.dk, w.wk, scratch.dn);

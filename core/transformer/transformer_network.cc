@@ -58,6 +58,12 @@ absl::StatusOr<std::unique_ptr<TransformerNetwork<T>>> TransformerNetwork<T>::Cr
   CHECK(options.dropout >= 0 && options.dropout < 1) << "dropout " << options.dropout;
   CHECK(options.label_smoothing >= 0 && options.label_smoothing < 1)
       << "label smoothing " << options.label_smoothing;
+  CHECK(!options.bf16 || sizeof(T) == sizeof(float)) << "products of doubles in bfloat16";
+  if (options.bf16 && !CpuHasBf16()) {
+    return absl::UnimplementedError(
+        "products in bfloat16 (train.precision bf16) want a CPU with AVX512-BF16 (avx512_bf16 in "
+        "/proc/cpuinfo), which this one does not have");
+  }
   std::unique_ptr<TransformerNetwork> network(new TransformerNetwork(shape, options));
   const int64_t size = network->layout_.size;
   ASSIGN_OR_RETURN(
@@ -65,14 +71,15 @@ absl::StatusOr<std::unique_ptr<TransformerNetwork<T>>> TransformerNetwork<T>::Cr
       ParameterArena<T>::Create(
           {.parameters = size, .gradients = options.train ? size : 0, .moments = options.moments}));
   network->NameTensors();
-  Workspace<T> counting(nullptr);
+  const Bf16Scratch* const bf16 = options.bf16 ? &network->bf16_ : nullptr;
+  Workspace<T> counting(nullptr, bf16);
   network->TakeWorkspace(counting);
   network->workspace_ = AlignedArray<T>(counting.used());
   if (!network->workspace_.ok()) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for ", counting.used() * sizeof(T), " bytes of activations"));
   }
-  Workspace<T> workspace(network->workspace_.data());
+  Workspace<T> workspace(network->workspace_.data(), bf16);
   network->TakeWorkspace(workspace);
   return network;
 }
@@ -103,14 +110,27 @@ void TransformerNetwork<T>::TakeWorkspace(Workspace<T>& workspace) {
   readout_in_ = workspace.TakeRows(chunk_rows_, shape_.width);
   final_state_ = {workspace.Take(chunk_rows_), workspace.Take(chunk_rows_)};
   z_ = workspace.TakeRows(logit_rows_, shape_.vocab);
-  readout_.in = shape_.width;
-  readout_.out = shape_.vocab;
-  readout_.forward = workspace.Take(PackedSize<T>(shape_.width, shape_.vocab));
+  readout_ = workspace.TakeWeight(shape_.width, shape_.vocab, train);
+  if (options_.bf16) TakeBf16Scratch(workspace);
   if (!train) return;
-  readout_.backward = workspace.Take(PackedSize<T>(shape_.vocab, shape_.width));
   dreadout_in_ = workspace.TakeRows(chunk_rows_, shape_.width);
   dx_ = workspace.TakeRows(chunk_rows_, shape_.width);
   if (drops) embed_mask_ = workspace.TakeRows(chunk_rows_, shape_.width);
+}
+
+template <typename T>
+void TransformerNetwork<T>::TakeBf16Scratch(Workspace<T>& workspace) {
+  int64_t widest = shape_.width;
+  for (const TransformerLayerShape& layer : shape_.layers) {
+    widest = std::max<int64_t>({widest, layer.query_width(), layer.key_width(), layer.value_width(),
+                                layer.attended_width(), layer.mlp_width});
+  }
+  const int64_t readout = std::max(shape_.width, shape_.vocab);
+  const auto take = [&](auto size) {
+    const int64_t pairs = std::max(size(chunk_rows_, widest), size(logit_rows_, readout));
+    return workspace.template TakeAs<Bf16Pair>(pairs);
+  };
+  bf16_ = {take(Bf16LeftSize), take(Bf16RightSize)};
 }
 
 template <typename T>
@@ -126,14 +146,10 @@ template <typename T>
 void TransformerNetwork<T>::Pack(bool backward) {
   const T* const params = arena_.parameters().data();
   for (TransformerLayer<T>& layer : layers_) layer.Pack(params, backward);
-  const int64_t h = shape_.width, v = shape_.vocab;
   if (shape_.tied) {
-    const T* const embed = params + layout_.tok_embed;
-    PackRightTransposed(h, v, embed, h, readout_.forward);
-    if (backward) PackRight(v, h, embed, h, readout_.backward);
+    PackWeightTransposed(params + layout_.tok_embed, backward, readout_);
   } else {
-    PackRight(h, v, params + layout_.readout, v, readout_.forward);
-    if (backward) PackRightTransposed(v, h, params + layout_.readout, v, readout_.backward);
+    PackWeight(params + layout_.readout, backward, readout_);
   }
 }
 
@@ -233,7 +249,7 @@ void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t st
 template <typename T>
 double TransformerNetwork<T>::ReadoutBackward(const Chunk& chunk, const int32_t* targets,
                                               double scale) {
-  const int64_t h = shape_.width, v = shape_.vocab;
+  const int64_t v = shape_.vocab;
   T* const gradient = arena_.gradients().data();
   double loss = 0;
   ForLogitBlocks(chunk.rows(), [&](int64_t row, int64_t count) {
@@ -245,10 +261,11 @@ double TransformerNetwork<T>::ReadoutBackward(const Chunk& chunk, const int32_t*
     T* const dbias = layout_.readout_bias < 0 ? nullptr : gradient + layout_.readout_bias;
     if (shape_.tied) {
       // The embedding is the readout's transpose: its gradient is dz' h.
-      LinearBackwardWeight<T>(count, z_, in, v, h, gradient + layout_.tok_embed, nullptr);
+      LinearBackwardWeight<T>(count, z_, in, readout_.Transposed(), gradient + layout_.tok_embed,
+                              nullptr);
       if (dbias != nullptr) AddColumnSums(count, v, z_, dbias);
     } else {
-      LinearBackwardWeight(count, in, z_, h, v, gradient + layout_.readout, dbias);
+      LinearBackwardWeight(count, in, z_, readout_, gradient + layout_.readout, dbias);
     }
   });
   return loss;

@@ -34,6 +34,9 @@ class TransformerNetwork {
     double label_smoothing = 0;  // in [0, 1)
     uint64_t dropout_seed = 0;   // and that of the routers' draws
     MoeTraining moe = {};        // of the layers that have experts
+    // Operands of the weights' products in bfloat16, with sums, parameters and all else in T, which
+    // must be float.
+    bool bf16 = false;
   };
 
   // Adds what another model knows to logits: z[r] is those of row `first_row` + r of the inputs
@@ -41,6 +44,7 @@ class TransformerNetwork {
   using LogitOffset = std::function<void(int64_t first_row, int64_t rows, Rows<T> z)>;
 
   // All parameters zero. INVALID_ARGUMENT: CheckShape. RESOURCE_EXHAUSTED when there is no memory.
+  // UNIMPLEMENTED: bf16 on a CPU without AVX512-BF16.
   static absl::StatusOr<std::unique_ptr<TransformerNetwork>> Create(const TransformerShape& shape,
                                                                     const Options& options);
 
@@ -81,6 +85,7 @@ class TransformerNetwork {
  private:
   TransformerNetwork(const TransformerShape& shape, const Options& options);
   void TakeWorkspace(Workspace<T>& workspace);
+  void TakeBf16Scratch(Workspace<T>& workspace);
   void NameTensors();
   void Pack(bool backward);
   DropoutSite EmbeddingSite(const Chunk& chunk) const;
@@ -115,6 +120,7 @@ class TransformerNetwork {
   Rows<T> z_;  // [logit_rows_, vocab]
   NormState<T> final_state_;
   PackedWeight<T> readout_;
+  Bf16Scratch bf16_;
   LogitOffset offset_;
 };
 

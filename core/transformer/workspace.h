@@ -11,8 +11,9 @@ namespace saffron {
 template <typename T>
 class Workspace {
  public:
-  // Without memory (base null) it only counts.
-  explicit Workspace(T* base) : base_(base) {}
+  // Without memory (base null) it only counts. With bf16 (that must outlive the weights taken), the
+  // products of the weights taken are in bfloat16.
+  explicit Workspace(T* base, const Bf16Scratch* bf16 = nullptr) : base_(base), bf16_(bf16) {}
 
   // n numbers on a cache line; null while counting.
   T* Take(int64_t n) {
@@ -38,15 +39,16 @@ class Workspace {
   }
   // A weight's packed copies; the one of the backward pass only to train.
   PackedWeight<T> TakeWeight(int64_t in, int64_t out, bool train) {
-    PackedWeight<T> w{in, out};
-    w.forward = Take(PackedSize<T>(in, out));
-    if (train) w.backward = Take(PackedSize<T>(out, in));
+    PackedWeight<T> w{.in = in, .out = out, .bf16 = bf16_};
+    w.forward = Take(PackedWeightSize<T>(in, out, bf16_ != nullptr));
+    if (train) w.backward = Take(PackedWeightSize<T>(out, in, bf16_ != nullptr));
     return w;
   }
   int64_t used() const { return used_; }
 
  private:
   T* base_;
+  const Bf16Scratch* bf16_;
   int64_t used_ = 0;
 };
 

@@ -6,7 +6,9 @@ The same models (pre-norm LayerNorm, learned positions, GELU, biases, tied reado
 float32, one thread, timed in CPU seconds of the process. The C library's allocator is told to keep what it
 has: fresh pages at every step would cost PyTorch up to a third of its speed.
 
-    /usr/bin/python3 tests/bench/torch_step.py [seconds a shape [letters of shapes]]
+    /usr/bin/python3 tests/bench/torch_step.py [seconds a shape [letters of shapes [float32|bf16]]]
+
+bf16 is PyTorch's autocast: weights, gradients and optimiser in float32, products in bfloat16.
 """
 
 import os
@@ -59,7 +61,7 @@ class Model(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def run(name, seconds):
+def run(name, seconds, bf16):
     vocab, width, layers, heads, length, batch = SHAPES[name]
     torch.manual_seed(1)
     model = Model(vocab, width, layers, heads, length)
@@ -69,7 +71,9 @@ def run(name, seconds):
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        model(inputs, targets).backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = model(inputs, targets)
+        loss.backward()
         optimizer.step()
 
     for _ in range(2):
@@ -82,12 +86,14 @@ def run(name, seconds):
     times.sort()
     median, tokens = times[len(times) // 2], batch * length
     flops = tokens * (6 * (vocab * width + layers * 12 * width * width) + 12 * layers * width * length)
-    print(f"{name}  V={vocab} d={width} L={layers} H={heads} T={length} B={batch}: step {1e3 * median:.2f} ms, "
+    print(f"{name} {'bf16' if bf16 else 'float32'}  V={vocab} d={width} L={layers} H={heads} T={length} B={batch}: step {1e3 * median:.2f} ms, "
           f"{1e-3 * tokens / median:.1f} k tokens/s, {1e-9 * flops / median:.1f} GFLOP/s "
           f"(best step {1e-9 * flops / times[0]:.1f})", flush=True)
 
 
 if __name__ == "__main__":
+    arguments = dict(enumerate(sys.argv))
     print("PyTorch", torch.__version__)
-    for letter in sys.argv[2] if len(sys.argv) > 2 else SHAPES:
-        run(letter, float(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    for letter in arguments.get(2, "ABC"):
+        for precision in [arguments[3]] if 3 in arguments else ["float32", "bf16"]:
+            run(letter, float(arguments.get(1, 3)), precision == "bf16")

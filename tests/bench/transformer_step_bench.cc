@@ -1,14 +1,15 @@
 // How fast a transformer's training step is, against what the core can do at most.
 //
-// Prints, from one run: the peak (the fastest of Eigen's and our own product of 768 x 768 floats),
-// the products of each shape's step apart, and for each shape the time of a whole step (AdamW, full
-// softmax, tied readout), tokens/s, and model FLOPs as a share of the peak. Model FLOPs are those
-// of the products alone, 6 a token for each weight that a product has, and 12 L d T for attention
-// over whole rows (as is customary; a causal pass computes little more than half of it).
+// Prints, from one run: the peak (the fastest of Eigen's and our own product of 768 x 768 floats,
+// and our own of bfloat16 where the CPU has AVX512-BF16), and for each shape and precision the time
+// of a whole step (AdamW, full softmax, tied readout), tokens/s, and model FLOPs as a share of the
+// peak. Model FLOPs are those of the products alone, 6 a token for each weight that a product has,
+// and 12 L d T for attention over whole rows (as is customary; a causal pass computes little more
+// than half of it).
 //
-//   transformer_step_bench [seconds a shape [letters of shapes]]
+//   transformer_step_bench [seconds a shape [letters of shapes [float32|bf16]]]
 //
-// Race it: tests/bench/torch_step.py prints the same shapes' steps in PyTorch.
+// Race it: tests/bench/torch_step.py prints the same shapes' steps in PyTorch, in both precisions.
 
 #include <time.h>
 
@@ -20,6 +21,7 @@
 
 #include "core/base/check.h"
 #include "core/base/random.h"
+#include "core/math/bf16_gemm.h"
 #include "core/math/matrix.h"
 #include "core/math/packed_gemm.h"
 #include "core/optim/optimizer.h"
@@ -69,6 +71,24 @@ double Peak(double seconds) {
   return std::max(eigen, own);
 }
 
+// Of bfloat16 operands, rounding the left one included.
+double Bf16Peak(double seconds) {
+  constexpr int n = 768, rows = 96;
+  const Matrix<float> a = Matrix<float>::Random(n, n), b = Matrix<float>::Random(n, n);
+  Matrix<float> c(n, n);
+  std::vector<Bf16Pair> packed(Bf16PackedSize(n, n)), left(rows * n / 2);
+  const Timing time = Time(seconds, [&] {
+    Bf16PackRight(n, n, b.data(), n, packed.data());
+    for (int r = 0; r < n; r += rows) {
+      Bf16AlongRows(rows, n, a.row(r).data(), n, left.data(), n / 2);
+      Bf16Gemm<false>(rows, n, n, {left.data(), n / 2, 1}, packed.data(), c.row(r).data(), n);
+    }
+  });
+  const double flops = 2.0 * n * n * n / time.least;
+  std::printf("bf16 gemm %d^3: own %.1f GFLOP/s\n", n, flops * 1e-9);
+  return flops;
+}
+
 struct StepShape {
   const char* name;
   int vocab, width, layers, heads, length, sequences;
@@ -97,9 +117,9 @@ double ModelFlops(const StepShape& s) {
   return s.sequences * s.length * (6 * weights + 12 * s.layers * d * s.length);
 }
 
-void Run(const StepShape& s, double peak, double seconds) {
+void Run(const StepShape& s, bool bf16, double peak, double seconds) {
   auto optimizer = *MakeOptimizer<float>("adamw", {});
-  auto network = *TransformerNetwork<float>::Create(ModelOf(s), {});
+  auto network = *TransformerNetwork<float>::Create(ModelOf(s), {.bf16 = bf16});
   const CounterRandom random(1, RandomPurpose::kTest);
   const absl::Span<float> p = network->arena().parameters();
   for (size_t i = 0; i < p.size(); ++i) p[i] = 0.02f * static_cast<float>(random.Normal(i));
@@ -120,13 +140,13 @@ void Run(const StepShape& s, double peak, double seconds) {
   });
   const double flops = ModelFlops(s);
   std::printf(
-      "%s  V=%d d=%d L=%d H=%d T=%d B=%d: step %.2f ms (gradient %.2f), %.1f k tokens/s, "
+      "%s %-7s  V=%d d=%d L=%d H=%d T=%d B=%d: step %.2f ms (gradient %.2f), %.1f k tokens/s, "
       "%.1f GFLOP/s, %.1f %% of the peak (best step %.1f %%); %.1f MB of parameters, "
       "gradients and moments, %.1f MB of workspace\n",
-      s.name, s.vocab, s.width, s.layers, s.heads, s.length, s.sequences, 1e3 * whole.median,
-      1e3 * gradient.median, 1e-3 * tokens / whole.median, 1e-9 * flops / whole.median,
-      100 * flops / whole.median / peak, 100 * flops / whole.least / peak,
-      16e-6 * static_cast<double>(p.size()),
+      s.name, bf16 ? "bf16" : "float32", s.vocab, s.width, s.layers, s.heads, s.length, s.sequences,
+      1e3 * whole.median, 1e3 * gradient.median, 1e-3 * tokens / whole.median,
+      1e-9 * flops / whole.median, 100 * flops / whole.median / peak,
+      100 * flops / whole.least / peak, 16e-6 * static_cast<double>(p.size()),
       1e-6 * static_cast<double>(network->workspace_bytes()));
 }
 
@@ -139,9 +159,12 @@ int main(int argc, char** argv) {
   const std::vector<StepShape> shapes = {
       {"A", 4096, 128, 2, 4, 64, 16}, {"B", 4096, 64, 1, 2, 16, 64}, {"C", 2048, 256, 4, 4, 64, 8}};
   const double peak = saffron::Peak(0.3);
-  const std::string wanted = argc > 2 ? argv[2] : "ABC";
+  const double bf16_peak = saffron::CpuHasBf16() ? saffron::Bf16Peak(0.3) : 0;
+  const std::string wanted = argc > 2 ? argv[2] : "ABC", precision = argc > 3 ? argv[3] : "";
   for (const StepShape& shape : shapes) {
-    if (wanted.find(shape.name) != std::string::npos) saffron::Run(shape, peak, seconds);
+    if (wanted.find(shape.name) == std::string::npos) continue;
+    if (precision != "bf16") saffron::Run(shape, false, peak, seconds);
+    if (precision != "float32" && bf16_peak > 0) saffron::Run(shape, true, bf16_peak, seconds);
   }
   return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "core/checkpoint/safetensors.h"
 #include "core/data/files.h"
+#include "core/math/bf16_gemm.h"
 #include "core/model/registry.h"
 #include "tests/unit/core_train/tiny_corpus.h"
 
@@ -78,7 +79,7 @@ class ResumeTest : public TinyCorpusTest {
 };
 
 const std::vector<Params>& Trainables() {
-  static const auto* const all = new std::vector<Params>{
+  static auto* const all = new std::vector<Params>{
       {{"train.optimizer", "adam"}},
       {{"train.optimizer", "adamw"}, {"train.weight_decay", 0.1}, {"train.keep", "last"}},
       {{"train.optimizer", "sgd"}, {"train.clip", 0.01}, {"train.patience", int64_t{2}}},
@@ -111,6 +112,11 @@ const std::vector<Params>& Trainables() {
        {"model.dropout", 0.2},
        {"train.label_smoothing", 0.1}},
   };
+  if (CpuHasBf16() && all->back().count("train.precision") == 0) {
+    Params rounded = all->back();
+    rounded.emplace("train.precision", "bf16");
+    all->push_back(rounded);
+  }
   return *all;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "core/math/bf16_gemm.h"
 #include "core/model/registry.h"
 #include "core/train/trainer.h"
 #include "tests/unit/core_train/tiny_corpus.h"
@@ -71,6 +72,43 @@ TEST_F(TransformerTrialTest, EveryKindTrainsAndReportsWhatTheRegistrySays) {
     // A vocabulary of fewer types than asked for is the corpus's.
     EXPECT_NEAR(result.metrics.at("model/parameters"), EstimateCost(variant).parameters, 30);
   }
+}
+
+TEST_F(TransformerTrialTest, InBfloat16ItLearnsAsMuchWithTheSameBitsEveryTime) {
+  if (!CpuHasBf16()) GTEST_SKIP() << "no AVX512-BF16";
+  const Params params = {
+      {"train.steps", int64_t{60}}, {"train.lr", 0.02}, {"train.init", "random"}};
+  const double exact = Run(params).metrics.at("test/nats_per_token");
+  Params rounded = params;
+  rounded.emplace("train.precision", "bf16");
+  const double first = Run(rounded).metrics.at("test/nats_per_token");
+  EXPECT_EQ(Run(rounded).metrics.at("test/nats_per_token"), first);
+  EXPECT_NE(first, exact);
+  EXPECT_NEAR(first, exact, 0.02 * exact);
+}
+
+TEST_F(TransformerTrialTest, WithoutTheCpuFeatureBfloat16IsRefusedAndFloat32HasTheSameBits) {
+  const Params params = {{"train.steps", int64_t{10}}, {"train.lr", 0.02}};
+  const auto bits = [&] {
+    auto metrics = Run(params).metrics;
+    for (auto& [key, value] : metrics) {
+      if (FindMetric(key) == nullptr || !FindMetric(key)->deterministic) value = 0;
+    }
+    return metrics;
+  };
+  const auto before = bits();
+  setenv("SAFFRON_CPU", "x86-64-v3", 1);
+  const auto masked = bits();
+  Recorder recorder;
+  const absl::Status status =
+      RunTrial(MustResolve(Tiny({{"train.precision", "bf16"}})), 3, fingerprint_,
+               {.data = &data_, .statistics = &cache_}, recorder)
+          .status();
+  unsetenv("SAFFRON_CPU");
+  EXPECT_EQ(masked, before);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("AVX512-BF16"));
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("train.precision"));
 }
 
 TEST_F(TransformerTrialTest, ItLearnsWhatFollowsWhat) {

@@ -38,7 +38,7 @@ TEST(AllocationTest, CountsWhatIsAllocated) {
   delete p;
 }
 
-TEST(AllocationTest, ATransformersStepAndItsEvaluationTakeNone) {
+void TakeSteps(bool bf16) {
   TransformerShape shape;
   shape.vocab = 50;
   shape.width = 24;
@@ -54,6 +54,7 @@ TEST(AllocationTest, ATransformersStepAndItsEvaluationTakeNone) {
   options.dropout = 0.1;
   options.label_smoothing = 0.1;
   options.moments = 2;
+  options.bf16 = bf16;
   auto network = *TransformerNetwork<float>::Create(shape, options);
   std::vector<int32_t> tokens(16 * 30);
   std::iota(tokens.begin(), tokens.end(), 0);
@@ -64,6 +65,13 @@ TEST(AllocationTest, ATransformersStepAndItsEvaluationTakeNone) {
   }
   network->Evaluate(tokens, tokens, 16);
   EXPECT_EQ(allocations - before, 0);
+}
+
+TEST(AllocationTest, ATransformersStepAndItsEvaluationTakeNone) { TakeSteps(false); }
+
+TEST(AllocationTest, NorDoThoseInBfloat16) {
+  if (!CpuHasBf16()) GTEST_SKIP() << "no AVX512-BF16";
+  TakeSteps(true);
 }
 
 TEST(AllocationTest, APerceptronsStepTakesNone) {
