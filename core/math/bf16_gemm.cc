@@ -39,22 +39,24 @@ SAFFRON_BF16 inline __m512i Interleave(__m512 first, __m512 second) {
   return _mm512_permutexvar_epi16(order, apart);
 }
 
-// x[0 .. 32) as pairs; only the first n are read, the others are zero.
+// x[0 .. 32) as pairs.
+SAFFRON_BF16 inline __m512i PairsOf(const float* x) {
+  return (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + kLanes), _mm512_loadu_ps(x));
+}
+// The same, of which only the first n are read; the others are zero.
 SAFFRON_BF16 inline __m512i PairsOf(const float* x, int64_t n) {
+  if (n >= 2 * kLanes) return PairsOf(x);
   const __m512 first = _mm512_maskz_loadu_ps(FirstLanes(n), x);
   const __m512 second = _mm512_maskz_loadu_ps(FirstLanes(n - kLanes), x + kLanes);
   return (__m512i)_mm512_cvtne2ps_pbh(second, first);
 }
 
-// Rows 2p and 2p + 1 from column j on, as pairs; zero beyond the last row and column.
-SAFFRON_BF16 inline __m512i PairsDown(int64_t rows, int64_t n, const float* x, int64_t ldx,
-                                      int64_t p, int64_t j) {
-  const __mmask16 lanes = FirstLanes(n - j);
-  const float* const at = x + 2 * p * ldx + j;
-  const __m512 first = _mm512_maskz_loadu_ps(lanes, at);
-  const __m512 second = _mm512_maskz_loadu_ps(2 * p + 1 < rows ? lanes : __mmask16{0},
-                                              2 * p + 1 < rows ? at + ldx : at);
-  return Interleave(first, second);
+// x[0 .. 16) in pairs with below[0 .. 16), of which only the first n are read; the others are zero.
+// Without a row below, it is zero.
+SAFFRON_BF16 inline __m512i PairsDown(const float* x, const float* below, int64_t n) {
+  const __mmask16 lanes = FirstLanes(n);
+  return Interleave(_mm512_maskz_loadu_ps(lanes, x),
+                    below == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(lanes, below));
 }
 
 SAFFRON_BF16 void Transpose16(__m512i* r) {
@@ -81,16 +83,15 @@ SAFFRON_BF16 void Transpose16(__m512i* r) {
   }
 }
 
-// R rows by up to a panel's columns. A(i, p) = a[i * stride + p], or a[i + p * stride] (kDown).
+// R rows by one panel of C. A(i, p) = a[i * stride + p], or a[i + p * stride] (kDown).
 template <int R, bool kAccumulate, bool kDown>
-SAFFRON_BF16 void Tile(int64_t columns, int64_t pairs, const Bf16Pair* a, int64_t stride,
-                       const Bf16Pair* b, float* c, int64_t ldc) {
-  const __mmask16 some = FirstLanes(columns), more = FirstLanes(columns - kLanes);
+[[gnu::always_inline]] SAFFRON_BF16 inline void Tile(int64_t pairs, const Bf16Pair* a,
+                                                     int64_t stride, const Bf16Pair* b, float* c,
+                                                     int64_t ldc) {
   __m512 left[R], right[R];
   for (int i = 0; i < R; ++i) {
-    left[i] = kAccumulate ? _mm512_maskz_loadu_ps(some, c + i * ldc) : _mm512_setzero_ps();
-    right[i] =
-        kAccumulate ? _mm512_maskz_loadu_ps(more, c + i * ldc + kLanes) : _mm512_setzero_ps();
+    left[i] = kAccumulate ? _mm512_loadu_ps(c + i * ldc) : _mm512_setzero_ps();
+    right[i] = kAccumulate ? _mm512_loadu_ps(c + i * ldc + kLanes) : _mm512_setzero_ps();
   }
 #pragma GCC unroll 2
   for (int64_t p = 0; p < pairs; ++p) {
@@ -106,20 +107,32 @@ SAFFRON_BF16 void Tile(int64_t columns, int64_t pairs, const Bf16Pair* a, int64_
     }
   }
   for (int i = 0; i < R; ++i) {
-    _mm512_mask_storeu_ps(c + i * ldc, some, left[i]);
-    _mm512_mask_storeu_ps(c + i * ldc + kLanes, more, right[i]);
+    _mm512_storeu_ps(c + i * ldc, left[i]);
+    _mm512_storeu_ps(c + i * ldc + kLanes, right[i]);
   }
 }
 
 template <int R, bool kAccumulate, bool kDown>
-void AnyTile(int64_t rows, int64_t columns, int64_t pairs, const Bf16Pair* a, int64_t stride,
-             const Bf16Pair* b, float* c, int64_t ldc) {
+SAFFRON_BF16 void FewRows(int64_t rows, int64_t pairs, const Bf16Pair* a, int64_t stride,
+                          const Bf16Pair* b, float* c, int64_t ldc) {
   if constexpr (R > 1) {
-    if (rows < R) {
-      return AnyTile<R - 1, kAccumulate, kDown>(rows, columns, pairs, a, stride, b, c, ldc);
-    }
+    if (rows < R) return FewRows<R - 1, kAccumulate, kDown>(rows, pairs, a, stride, b, c, ldc);
   }
-  Tile<R, kAccumulate, kDown>(columns, pairs, a, stride, b, c, ldc);
+  Tile<R, kAccumulate, kDown>(pairs, a, stride, b, c, ldc);
+}
+
+// Fewer columns than a panel's.
+template <bool kAccumulate, bool kDown>
+void FewColumns(int64_t rows, int64_t columns, int64_t pairs, const Bf16Pair* a, int64_t stride,
+                const Bf16Pair* b, float* c, int64_t ldc) {
+  alignas(64) float buffer[kTileRows * kBf16Panel] = {};
+  for (int64_t i = 0; kAccumulate && i < rows; ++i) {
+    std::copy_n(c + i * ldc, columns, buffer + i * kBf16Panel);
+  }
+  FewRows<kTileRows, kAccumulate, kDown>(rows, pairs, a, stride, b, buffer, kBf16Panel);
+  for (int64_t i = 0; i < rows; ++i) {
+    std::copy_n(buffer + i * kBf16Panel, columns, c + i * ldc);
+  }
 }
 
 // Of the rows that are left: twelve, but never so many that fewer than three remain, which keep too
@@ -139,24 +152,38 @@ void PrefetchTile(int64_t rows, const float* c, int64_t ldc) {
 
 // `depth` pairs stand between the panels of B.
 template <bool kAccumulate, bool kDown>
-void Panels(int64_t m, int64_t n, int64_t pairs, int64_t depth, const Bf16Pair* a, int64_t stride,
-            const Bf16Pair* b, float* c, int64_t ldc) {
-  const auto tile = [&](int64_t i, int64_t rows, int64_t j) {
-    AnyTile<kTileRows, kAccumulate, kDown>(rows, std::min(kBf16Panel, n - j), pairs,
-                                           a + i * (kDown ? 1 : stride), stride, b + j * depth,
-                                           c + i * ldc + j, ldc);
+SAFFRON_BF16 void Panels(int64_t m, int64_t n, int64_t pairs, int64_t depth, const Bf16Pair* a,
+                         int64_t stride, const Bf16Pair* b, float* c, int64_t ldc) {
+  // Nearly all tiles are whole: those without a call.
+  const auto tile = [&](int64_t i, int64_t rows, int64_t j) SAFFRON_BF16 {
+    const Bf16Pair* const left = a + i * (kDown ? 1 : stride);
+    const Bf16Pair* const panel = b + j * depth;
+    float* const to = c + i * ldc + j;
+    if (n - j < kBf16Panel) {
+      FewColumns<kAccumulate, kDown>(rows, n - j, pairs, left, stride, panel, to, ldc);
+    } else if (rows < kTileRows) {
+      FewRows<kTileRows - 1, kAccumulate, kDown>(rows, pairs, left, stride, panel, to, ldc);
+    } else {
+      Tile<kTileRows, kAccumulate, kDown>(pairs, left, stride, panel, to, ldc);
+    }
   };
   if constexpr (kDown) {
-    // C is as large as a weight: go along its rows. A's few rows stay in the first-level cache.
-    for (int64_t i = 0, rows; i < m; i += rows) {
-      rows = RowsOfTile(m - i);
-      for (int64_t j = 0; j < n; j += kBf16Panel) {
-        if (j + kBf16Panel < n) {
-          PrefetchTile(rows, c + i * ldc + j + kBf16Panel, ldc);
-        } else if (i + rows < m) {
-          PrefetchTile(RowsOfTile(m - i - rows), c + (i + rows) * ldc, ldc);
+    // C is as large as a weight: go along its rows, A's few in the first-level cache, but no
+    // further than what of B stays in the second until all rows have met it.
+    constexpr int64_t kStays = (int64_t{256} << 10) / sizeof(Bf16Pair);
+    const int64_t across = std::max<int64_t>(kStays / pairs / kBf16Panel, 1) * kBf16Panel;
+    for (int64_t begin = 0; begin < n; begin += across) {
+      const int64_t end = std::min(n, begin + across);
+      for (int64_t i = 0, rows; i < m; i += rows) {
+        rows = RowsOfTile(m - i);
+        for (int64_t j = begin; j < end; j += kBf16Panel) {
+          if (j + kBf16Panel < end) {
+            PrefetchTile(rows, c + i * ldc + j + kBf16Panel, ldc);
+          } else if (i + rows < m) {
+            PrefetchTile(RowsOfTile(m - i - rows), c + (i + rows) * ldc + begin, ldc);
+          }
+          tile(i, rows, j);
         }
-        tile(i, rows, j);
       }
     }
   } else {
@@ -207,32 +234,47 @@ bool CpuHasBf16() {
 
 SAFFRON_BF16 void Bf16AlongRows(int64_t rows, int64_t n, const float* x, int64_t ldx, Bf16Pair* to,
                                 int64_t ldto) {
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < n; j += 2 * kLanes) {
-      _mm512_mask_storeu_epi32(to + i * ldto + j / 2, FirstLanes(Bf16Pairs(n - j)),
-                               PairsOf(x + i * ldx + j, n - j));
+  for (int64_t i = 0; i < rows; ++i, x += ldx, to += ldto) {
+    int64_t j = 0;
+    for (; j + 2 * kLanes <= n; j += 2 * kLanes) _mm512_storeu_si512(to + j / 2, PairsOf(x + j));
+    if (j < n) {
+      _mm512_mask_storeu_epi32(to + j / 2, FirstLanes(Bf16Pairs(n - j)), PairsOf(x + j, n - j));
     }
   }
 }
 
 SAFFRON_BF16 void Bf16DownColumns(int64_t rows, int64_t n, const float* x, int64_t ldx,
                                   Bf16Pair* to, int64_t ldto) {
-  for (int64_t p = 0; p < Bf16Pairs(rows); ++p) {
-    for (int64_t j = 0; j < n; j += kLanes) {
-      _mm512_mask_storeu_epi32(to + p * ldto + j, FirstLanes(n - j),
-                               PairsDown(rows, n, x, ldx, p, j));
+  for (int64_t i = 0; i < rows; i += 2, x += 2 * ldx, to += ldto) {
+    const float* const below = i + 1 < rows ? x + ldx : nullptr;
+    int64_t j = 0;
+    for (; below != nullptr && j + kLanes <= n; j += kLanes) {
+      _mm512_storeu_si512(to + j, Interleave(_mm512_loadu_ps(x + j), _mm512_loadu_ps(below + j)));
+    }
+    for (; j < n; j += kLanes) {
+      _mm512_mask_storeu_epi32(to + j, FirstLanes(n - j),
+                               PairsDown(x + j, below == nullptr ? below : below + j, n - j));
     }
   }
 }
 
 SAFFRON_BF16 void Bf16PackRight(int64_t k, int64_t n, const float* b, int64_t ldb,
                                 Bf16Pair* packed) {
-  const int64_t pairs = Bf16Pairs(k);
-  for (int64_t p = 0; p < pairs; ++p) {
-    for (int64_t j = 0; j < n; j += kBf16Panel) {
-      Bf16Pair* const to = packed + j * pairs + p * kBf16Panel;
-      _mm512_storeu_si512(to, PairsDown(k, n, b, ldb, p, j));
-      _mm512_storeu_si512(to + kLanes, PairsDown(k, n, b, ldb, p, j + kLanes));
+  const int64_t panel = Bf16Pairs(k) * kBf16Panel;
+  for (int64_t i = 0; i < k; i += 2, b += 2 * ldb, packed += kBf16Panel) {
+    const float* const below = i + 1 < k ? b + ldb : nullptr;
+    int64_t j = 0;
+    Bf16Pair* to = packed;
+    for (; below != nullptr && j + kBf16Panel <= n; j += kBf16Panel, to += panel) {
+      _mm512_storeu_si512(to, Interleave(_mm512_loadu_ps(b + j), _mm512_loadu_ps(below + j)));
+      _mm512_storeu_si512(to + kLanes, Interleave(_mm512_loadu_ps(b + j + kLanes),
+                                                  _mm512_loadu_ps(below + j + kLanes)));
+    }
+    for (; j < n; j += kBf16Panel, to += panel) {
+      for (int64_t l = 0; l < kBf16Panel; l += kLanes) {
+        _mm512_storeu_si512(
+            to + l, PairsDown(b + j + l, below == nullptr ? below : below + j + l, n - j - l));
+      }
     }
   }
 }
