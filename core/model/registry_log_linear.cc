@@ -8,6 +8,7 @@ namespace saffron {
 std::vector<ParamSpec> LogLinearParams() {
   const Condition log_linear = ModelTypeIs({"log_linear"});
   const Condition has_network = {.key = "model.network", .any_of = {"transformer"}};
+  const Condition is_product = {.key = "model.join", .any_of = {"product"}};
   const Condition reads_history = ModelTypeIs({"kneser_ney", "log_linear"});
   return {
       {.key = "model.templates",
@@ -79,6 +80,30 @@ std::vector<ParamSpec> LogLinearParams() {
               "or their probabilities mixed, each trained alone (mixture).",
        .choices = {"product", "mixture"},
        .relevant_when = {log_linear, has_network}},
+      {.key = "model.network_alone",
+       .type = ParamType::kDouble,
+       .default_value = 0.0,
+       .doc = "Share of the steps, the first ones, that train the network of a product without the "
+              "evidence: it learns faster before evidence leaves it little to explain.",
+       .min = 0,
+       .max = 1,
+       .max_exclusive = true,
+       .relevant_when = {log_linear, has_network, is_product}},
+      {.key = "model.evidence_scale",
+       .type = ParamType::kDouble,
+       .default_value = 1.0,
+       .doc = "What the logits of the evidence are multiplied by in a product.",
+       .min = 0,
+       .max = 10,
+       .relevant_when = {log_linear, has_network, is_product}},
+      {.key = "model.network_scale",
+       .type = ParamType::kDouble,
+       .default_value = 1.0,
+       .doc = "What the logits of the network are multiplied by in a product.",
+       .min = 0,
+       .max = 10,
+       .min_exclusive = true,
+       .relevant_when = {log_linear, has_network, is_product}},
       {.key = "model.network_width",
        .type = ParamType::kInt,
        .default_value = int64_t{128},

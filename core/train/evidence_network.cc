@@ -31,6 +31,12 @@ TransformerShape ShapeOf(const EvidenceNetwork::Options& options, int vocab) {
   return shape;
 }
 
+template <typename T>
+std::vector<T> Times(double scale, std::vector<T> values) {
+  for (T& v : values) v = static_cast<T>(scale * v);
+  return values;
+}
+
 }  // namespace
 
 EvidenceNetwork::EvidenceNetwork(const LogLinearModel& evidence, absl::Span<const int32_t> train,
@@ -38,7 +44,9 @@ EvidenceNetwork::EvidenceNetwork(const LogLinearModel& evidence, absl::Span<cons
     : evidence_(evidence),
       train_(train),
       options_(options),
-      base_(BaseLogits(evidence.shape(), evidence.tables(), evidence.gains())),
+      gains_(Times(options.evidence_scale, evidence.gains())),
+      base_(Times(options.evidence_scale,
+                  BaseLogits(evidence.shape(), evidence.tables(), evidence.gains()))),
       left_out_(evidence.shape(), evidence.tables(), train, Counted::kLeftOut) {}
 
 absl::StatusOr<std::unique_ptr<EvidenceNetwork>> EvidenceNetwork::Create(
@@ -75,10 +83,11 @@ void EvidenceNetwork::DrawParameters() {
   }
 }
 
-void EvidenceNetwork::AddEvidence(PositionEvidence<float>& evidence, int64_t target,
-                                  float* z) const {
-  for (size_t i = 0; i < base_.size(); ++i) z[i] += base_[i];
-  AddRows(evidence.RowsOf(target), evidence_.gains(), z);
+void EvidenceNetwork::JoinEvidence(PositionEvidence<float>& evidence, int64_t target,
+                                   float* z) const {
+  const float scale = static_cast<float>(options_.network_scale);
+  for (size_t i = 0; i < base_.size(); ++i) z[i] = scale * z[i] + base_[i];
+  AddRows(evidence.RowsOf(target), gains_, z);
 }
 
 double EvidenceNetwork::LossAndGradient(absl::Span<const int64_t> examples) {
@@ -95,15 +104,22 @@ double EvidenceNetwork::LossAndGradient(absl::Span<const int64_t> examples) {
     inputs_.insert(inputs_.end(), &train_[start], &train_[start] + length);
     targets_.insert(targets_.end(), &train_[start] + 1, &train_[start] + 1 + length);
   }
-  if (options_.join == Join::kProduct) {
+  const bool joined = options_.join == Join::kProduct && !alone_;
+  if (joined) {
     network_->set_logit_offset([this, length](int64_t first, int64_t rows, Rows<float> z) {
       for (int64_t r = 0; r < rows; ++r) {
-        AddEvidence(left_out_, starts_[(first + r) / length] + 1 + (first + r) % length, z.row(r));
+        JoinEvidence(left_out_, starts_[(first + r) / length] + 1 + (first + r) % length, z.row(r));
       }
     });
   }
   // Masks of dropout are drawn by what the step is about, so that a resumed run draws the same.
-  return network_->LossAndGradient(inputs_, targets_, length, examples[0]);
+  const double loss = network_->LossAndGradient(inputs_, targets_, length, examples[0]);
+  network_->set_logit_offset(nullptr);
+  if (joined && options_.network_scale != 1) {
+    // So far it is with respect to the joint logits.
+    for (float& g : arena().gradients()) g *= static_cast<float>(options_.network_scale);
+  }
+  return loss;
 }
 
 std::vector<double> EvidenceNetwork::NetworkNats(absl::Span<const int32_t> stream,
@@ -121,7 +137,7 @@ std::vector<double> EvidenceNetwork::NetworkNats(absl::Span<const int32_t> strea
   network_->set_logit_offset([&](int64_t first, int64_t rows, Rows<float> z) {
     for (int64_t r = 0; r < rows; ++r) {
       if (wanted[first + r] == kIgnoredTarget) continue;
-      if (options_.join == Join::kProduct) AddEvidence(evidence, positions[first + r], z.row(r));
+      if (options_.join == Join::kProduct) JoinEvidence(evidence, positions[first + r], z.row(r));
       nats.push_back(LogSumExp(z.row(r), static_cast<int64_t>(base_.size())) -
                      z.row(r)[wanted[first + r]]);
     }

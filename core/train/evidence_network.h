@@ -2,11 +2,14 @@
 // A transformer beside a log-linear model of the same text: as a product, trained on what the
 // evidence leaves to be explained, or apart from it, to be mixed with it.
 //
-//   product: z = z_evidence + z_network    trained with the target left out of the counts behind
-//                                          z_evidence, which would give it away; z_evidence fixed
+//   product: z = a z_evidence + b z_network   trained with the target left out of the counts behind
+//                                             z_evidence, which would give it away; z_evidence and
+//                                             the scales a, b fixed. Steps may begin with the
+//                                             network alone, z = z_network: it learns faster before
+//                                             evidence explains most of what it could learn from
 //   mixture: P = w P_evidence + (1 - w) P_network   trained alone; w by expectation maximisation
 //
-// The product starts where the evidence is, and ends where neither gets alone (Hinton, "Products of
+// The product ends where neither gets alone (Hinton, "Products of
 // experts", 1999; Mikolov et al., "Strategies for training large scale neural network language
 // models", 2011, section 5, train maximum-entropy n-grams and a network jointly).
 
@@ -29,6 +32,7 @@ class EvidenceNetwork {
     Join join = Join::kProduct;
     int width = 128, layers = 2, context = 64;
     double dropout = 0.1;
+    double evidence_scale = 1, network_scale = 1;  // a, b
     uint64_t seed = 0;
     int moments = 0;
   };
@@ -39,8 +43,11 @@ class EvidenceNetwork {
                                                                  const Options& options);
 
   // A step's examples are as many targets: sequences of `context` tokens that begin at the first of
-  // them, one for each `context` examples. Mean loss; its gradient is left in arena().
+  // them, one for each `context` examples. Mean loss, of the network alone while it is; its
+  // gradient is left in arena().
   double LossAndGradient(absl::Span<const int64_t> examples);
+  // Whether steps leave evidence out from now on. Nats() never does.
+  void set_alone(bool alone) { alone_ = alone; }
   ParameterArena<float>& arena() { return network_->arena(); }
 
   // -log P of ascending targets, none of them the first token; each sees at least context / 2
@@ -57,7 +64,8 @@ class EvidenceNetwork {
   EvidenceNetwork(const LogLinearModel& evidence, absl::Span<const int32_t> train,
                   const Options& options);
   void DrawParameters();
-  void AddEvidence(PositionEvidence<float>& evidence, int64_t target, float* z) const;
+  // z <- a z_evidence + b z
+  void JoinEvidence(PositionEvidence<float>& evidence, int64_t target, float* z) const;
   // Of the network, the evidence added where they are a product.
   std::vector<double> NetworkNats(absl::Span<const int32_t> stream,
                                   absl::Span<const int64_t> targets, Counted counted);
@@ -65,7 +73,9 @@ class EvidenceNetwork {
   const LogLinearModel& evidence_;
   const absl::Span<const int32_t> train_;
   const Options options_;
-  std::vector<float> base_;
+  const std::vector<double> gains_;  // of the evidence, times a
+  std::vector<float> base_;          // likewise
+  bool alone_ = false;
   PositionEvidence<float> left_out_;
   std::unique_ptr<Network> network_;
   std::vector<int64_t> starts_;

@@ -116,6 +116,12 @@ class LogLinearTrial : public TrialModel, public Trainable {
     options.layers = static_cast<int>(variant.Int("model.network_layers"));
     options.context = static_cast<int>(variant.Int("model.network_context"));
     options.dropout = variant.Double("model.network_dropout");
+    if (options.join == Join::kProduct) {
+      options.evidence_scale = variant.Double("model.evidence_scale");
+      options.network_scale = variant.Double("model.network_scale");
+      alone_steps_ = static_cast<int64_t>(variant.Double("model.network_alone") *
+                                          static_cast<double>(variant.Int("train.steps")));
+    }
     options.seed = inputs.seed;
     options.moments = moments;
     is_mixture_ = options.join == Join::kMixture;
@@ -152,6 +158,9 @@ class LogLinearTrial : public TrialModel, public Trainable {
   }
 
   int64_t examples() const override { return static_cast<int64_t>(task_->data().train.size()); }
+  void BeginStep(int64_t step) override {
+    if (network_ != nullptr) network_->set_alone(step > 0 && step <= alone_steps_);
+  }
   double LossAndGradient(absl::Span<const int64_t> examples) override {
     return network_ != nullptr ? network_->LossAndGradient(examples)
                                : gains_->LossAndGradient(examples);
@@ -215,6 +224,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
   std::optional<TrainedGains> gains_;  // one of these where there are steps
   std::unique_ptr<EvidenceNetwork> network_;
   bool is_mixture_ = false;
+  int64_t alone_steps_ = 0;  // the first ones, of the network without evidence
   LogLinearSpec spec_;
   StatisticsCache* statistics_ = nullptr;
   std::optional<Interval> lead_;  // over the control, on the test split

@@ -101,6 +101,93 @@ TEST_F(LogLinearTrialTest, TrainsANetworkOnTopOrBesideItTheSameEveryTime) {
   }
 }
 
+TEST_F(LogLinearTrialTest, TrainsANetworkAloneBeforeItIsJoined) {
+  Params params = WithNetwork(Everything());
+  params["train.steps"] = int64_t{60};
+  params["train.lr"] = 0.01;
+  const double joined = Test(params);
+  params.emplace("model.network_alone", 0.7);
+  const double staged = Test(params);
+  EXPECT_NE(staged, joined);
+  params.emplace("model.evidence_scale", 0.75);
+  params.emplace("model.network_scale", 0.4);
+  EXPECT_NE(Test(params), staged);
+}
+
+class EvidenceNetworkTest : public TinyCorpusTest {
+ protected:
+  void SetUp() override {
+    TinyCorpusTest::SetUp();
+    auto data = data_.Text({.corpus = "tiny", .vocab = 28});
+    ASSERT_TRUE(data.ok());
+    text_ = *data;
+    auto evidence = LogLinearModel::Solve({}, *text_, cache_);
+    ASSERT_TRUE(evidence.ok());
+    evidence_ = std::make_unique<LogLinearModel>(*std::move(evidence));
+  }
+  std::unique_ptr<EvidenceNetwork> Make(EvidenceNetwork::Options options) {
+    options.width = 32;
+    options.context = 16;
+    options.dropout = 0;
+    options.seed = 3;
+    auto network = EvidenceNetwork::Create(*evidence_, text_->train, options);
+    EXPECT_TRUE(network.ok());
+    return *std::move(network);
+  }
+
+  std::shared_ptr<const TextDataset> text_;
+  std::unique_ptr<LogLinearModel> evidence_;
+  const std::vector<int64_t> examples_ = std::vector<int64_t>(64, 700);
+};
+
+TEST_F(EvidenceNetworkTest, TakesGradientsOfTheLossItReports) {
+  const auto network = Make({.evidence_scale = 0.75, .network_scale = 0.4});
+  for (const bool alone : {false, true}) {
+    network->set_alone(alone);
+    const auto parameters = network->arena().parameters();
+    const std::vector<float> start(parameters.begin(), parameters.end());
+    network->LossAndGradient(examples_);
+    const auto at_start = network->arena().gradients();
+    const std::vector<float> gradient(at_start.begin(), at_start.end());
+    double norm = 0;
+    for (const float g : gradient) norm += double{g} * g;
+    norm = std::sqrt(norm);
+    // Along the gradient the loss rises by its length.
+    const auto loss_at = [&](double step) {
+      for (size_t i = 0; i < start.size(); ++i) {
+        parameters[i] = static_cast<float>(start[i] + step * gradient[i] / norm);
+      }
+      const double loss = network->LossAndGradient(examples_);
+      std::copy(start.begin(), start.end(), parameters.begin());
+      return loss;
+    };
+    EXPECT_NEAR((loss_at(1e-3) - loss_at(-1e-3)) / 2e-3, norm, 0.02 * norm) << alone;
+  }
+}
+
+TEST_F(EvidenceNetworkTest, AloneItIsTrainedAsIfThereWereNoEvidenceAndScoredWithIt) {
+  const auto product = Make({.evidence_scale = 0.75, .network_scale = 0.4});
+  const auto mixture = Make({.join = Join::kMixture});
+  const std::vector<int64_t> targets = {50, 51, 52, 90};
+  const auto scored = product->Nats(text_->test, targets, Counted::kAsIs);
+  const double joined = product->LossAndGradient(examples_);
+  product->set_alone(true);
+  EXPECT_EQ(product->LossAndGradient(examples_), mixture->LossAndGradient(examples_));
+  EXPECT_EQ(product->Nats(text_->test, targets, Counted::kAsIs), scored);
+  product->set_alone(false);
+  EXPECT_EQ(product->LossAndGradient(examples_), joined);
+}
+
+TEST_F(EvidenceNetworkTest, ScalesWeighTheLogits) {
+  const std::vector<int64_t> targets = {50, 51, 52, 90};
+  // Hardly any network: the evidence as it is.
+  const auto evidence = Make({.network_scale = 1e-9})->Nats(text_->test, targets, Counted::kAsIs);
+  EXPECT_THAT(evidence,
+              testing::Pointwise(testing::DoubleNear(1e-4), evidence_->Nats(text_->test, targets)));
+  const auto half = Make({.evidence_scale = 0.5, .network_scale = 1e-9});
+  EXPECT_NE(half->Nats(text_->test, targets, Counted::kAsIs), evidence);
+}
+
 TEST_F(LogLinearTrialTest, ANetworkAloneLearns) {
   Params params = WithNetwork({{"model.order", int64_t{1}}});
   params["train.steps"] = int64_t{60};
