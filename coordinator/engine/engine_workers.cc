@@ -61,7 +61,9 @@ absl::Status Engine::DoRegister(const RegisterCall& call, const Done<RegisterAns
   if (session.held != 0) Release(session.held, SyncAnswer{});
   session = {.worker = worker, .info = call.worker};
   names_[worker] = call.worker.name;
-  RETURN_IF_ERROR(Apply(WorkerJoined{worker, call.worker.slots, call.worker.hostname}).status());
+  WorkerJoined joined{worker, call.worker.slots, call.worker.hostname};
+  ASSIGN_OR_RETURN(joined.drained, store_->WhyDrained(worker));
+  RETURN_IF_ERROR(Apply(joined).status());
   Reply<RegisterAnswer>(done, RegisterAnswer{options_.scheduler.lease, store_->coordinator_id()});
   return absl::OkStatus();
 }

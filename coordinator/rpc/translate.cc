@@ -132,24 +132,37 @@ absl::StatusOr<SyncCall> FromProto(const v1::SyncRequest& request) {
   return call;
 }
 
+namespace {
+
+// What the trial computes.
+void SetComputation(const TrialOrder& order, v1::Assignment* out) {
+  for (const auto& [key, value] : order.params) {
+    v1::Param* param = out->mutable_variant()->add_params();
+    param->set_key(key);
+    SetValue(value, param->mutable_value());
+  }
+  out->set_seed(order.seed);
+  out->set_data_fingerprint(order.fingerprint);
+  if (!order.init_from) return;
+  SetArtifact(*order.init_from, out->mutable_init_from());
+  out->mutable_init_derive()->Assign(order.init_derive.begin(), order.init_derive.end());
+  out->set_init_reset_state(order.init_reset_state);
+  out->set_init_trial(order.parent);
+  if (order.parent_order != nullptr) SetComputation(*order.parent_order, out->mutable_parent());
+}
+
+}  // namespace
+
 void ToProto(const SyncAnswer& answer, v1::SyncResponse* response) {
   for (const AssignedTrial& a : answer.assignments) {
     v1::Assignment* out = response->add_assignments();
     SetRef(a.attempt, out->mutable_ref());
-    for (const auto& [key, value] : a.order.params) {
-      v1::Param* param = out->mutable_variant()->add_params();
-      param->set_key(key);
-      SetValue(value, param->mutable_value());
-    }
-    out->set_seed(a.order.seed);
-    out->set_data_fingerprint(a.order.fingerprint);
+    SetComputation(a.order, out);
     if (a.order.trial_time) SetDuration(*a.order.trial_time, out->mutable_time_limit());
     out->set_memory_limit_bytes(a.order.memory_bytes.value_or(0));
     out->set_label(a.order.label);
     if (a.order.resume_from) SetArtifact(*a.order.resume_from, out->mutable_resume_from());
     for (const std::string& role : a.order.keep_checkpoints) out->add_keep_checkpoints(role);
-    if (a.order.init_from) SetArtifact(*a.order.init_from, out->mutable_init_from());
-    out->mutable_init_derive()->Assign(a.order.init_derive.begin(), a.order.init_derive.end());
   }
   for (AttemptId attempt : answer.abandon) SetRef(attempt, response->add_abandon());
   for (AttemptId attempt : answer.acknowledged)

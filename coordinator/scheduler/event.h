@@ -21,6 +21,8 @@ struct WorkerJoined {
   WorkerId worker;
   int slots = 1;
   std::string host = {};  // the machine, whose failures are counted; empty: unknown
+  // Why it was told to drain before it was last given up.
+  std::optional<std::string> drained = {};
 };
 
 // What a worker says about one of its attempts that ended.

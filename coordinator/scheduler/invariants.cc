@@ -17,6 +17,7 @@ class SchedulerInspector {
     for (const auto& [id, trial] : s_.trials_) Visit(id, trial);
     CheckWorkers();
     CheckRoadmaps();
+    CheckMachines();
     Require(backing_off_ == s_.backing_off_, "the back-off index differs from the trials");
     return std::move(violations_);
   }
@@ -159,6 +160,25 @@ class SchedulerInspector {
       const auto worker = s_.workers_.find(id);
       Require(worker == s_.workers_.end() || !s_.GetsWork(id), "worker ", id.value,
               " was told to drain and gets work");
+    }
+  }
+
+  void CheckMachines() {
+    for (const auto& [host, node] : s_.nodes_.nodes()) {
+      if (node.standing != Standing::kQuarantined) continue;
+      for (TrialId id : s_.nodes_.FailedOnlyOn(host)) {
+        const Scheduler::Trial& trial = s_.trials_.at(id);
+        const Ended* ended = std::get_if<Ended>(&trial.state);
+        const bool may_wait =
+            std::any_of(trial.wants.begin(), trial.wants.end(), [&](const Scheduler::Want& want) {
+              return want.active &&
+                     s_.roadmaps_.at(want.roadmap).policy.deadline == absl::InfiniteFuture();
+            });
+        Require(ended == nullptr || ended->outcome != Outcome::kFailed || !may_wait ||
+                    trial.failures[static_cast<int>(FailureClass::kWorkerLost)] > 0,
+                "trial ", id.value, " is given up though it failed only on ", host,
+                ", which is quarantined");
+      }
     }
   }
 

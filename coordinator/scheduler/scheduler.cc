@@ -163,6 +163,7 @@ void Scheduler::On(const WorkerJoined& event, absl::Time now) {
   worker.slots = event.slots;
   worker.host = event.host;
   worker.drained = false;
+  if (event.drained) drained_[event.worker] = *event.drained;
   Renew(event.worker, worker, now + options_.lease);
 }
 
@@ -388,18 +389,27 @@ void Scheduler::BlameNode(WorkerId worker, FailureClass failure, TrialId id, abs
   if (failure == FailureClass::kPreempted || failure == FailureClass::kWorkerLost) return;
   const std::string host = workers_.at(worker).host;
   std::string evidence;
-  if (!nodes_.Failed(host, id, &evidence)) return;
+  const bool is_bad = nodes_.Failed(host, id, &evidence);
+  // It had the trial already when it was quarantined.
+  if (nodes_.StandingOf(host) == Standing::kQuarantined) return RetryElsewhere(host, now);
+  if (!is_bad) return;
   // A bad machine is better than none.
   const bool others = std::any_of(workers_.begin(), workers_.end(), [&](const auto& w) {
     return w.second.host != host && GetsWork(w.first);
   });
   if (!others) return;
   SetStanding(host, Standing::kQuarantined, evidence);
-  for (TrialId trial : nodes_.FailedOnlyOn(host)) {
-    const Ended* ended = std::get_if<Ended>(&trials_.at(trial).state);
-    if (ended == nullptr || ended->outcome != Outcome::kFailed) continue;
-    if (!IsWanted(trials_.at(trial), now)) continue;
-    QueueAfresh(trial, absl::StrCat("it failed only on ", host, ", which is quarantined"), now);
+  RetryElsewhere(host, now);
+}
+
+void Scheduler::RetryElsewhere(const std::string& host, absl::Time now) {
+  for (TrialId id : nodes_.FailedOnlyOn(host)) {
+    const Trial& trial = trials_.at(id);
+    const Ended* ended = std::get_if<Ended>(&trial.state);
+    if (ended == nullptr || ended->outcome != Outcome::kFailed || !IsWanted(trial, now)) continue;
+    // What ends its workers is to blame itself.
+    if (trial.failures[static_cast<int>(FailureClass::kWorkerLost)] > 0) continue;
+    QueueAfresh(id, absl::StrCat("it failed only on ", host, ", which is quarantined"), now);
   }
 }
 

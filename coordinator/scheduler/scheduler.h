@@ -227,6 +227,8 @@ class Scheduler {
   // Counts against the worker's machine, and quarantines it where that is too much.
   void BlameNode(WorkerId worker, FailureClass failure, TrialId trial, absl::Time now);
   void SetStanding(const std::string& host, Standing standing, const std::string& reason);
+  // What failed on the machine alone, which is quarantined, gets another chance.
+  void RetryElsewhere(const std::string& host, absl::Time now);
   // Whether the worker is given new work.
   bool GetsWork(WorkerId worker) const;
   // Records how often and with whom the current attempt of the trial was lost; true when it is

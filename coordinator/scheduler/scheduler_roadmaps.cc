@@ -198,6 +198,7 @@ void Scheduler::On(const StandingRequested& event, absl::Time now) {
     return;
   }
   SetStanding(event.host, event.standing, event.reason);
+  if (event.standing == Standing::kQuarantined) RetryElsewhere(event.host, now);
 }
 
 void Scheduler::StrikeDeadline(RoadmapId id, absl::Time now) {

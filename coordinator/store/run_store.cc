@@ -279,6 +279,15 @@ absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> RunStore::LoadWorke
   }
 }
 
+absl::StatusOr<std::optional<std::string>> RunStore::WhyDrained(WorkerId worker) {
+  static constexpr char kSql[] = "SELECT drained FROM workers WHERE id = ? AND drained IS NOT NULL";
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  select->Start(worker.value);
+  ASSIGN_OR_RETURN(const bool row, select->Next());
+  if (!row) return std::nullopt;
+  return std::string(select->Text(0));
+}
+
 absl::StatusOr<std::vector<RoadmapInfo>> RunStore::LoadRoadmaps() {
   static constexpr char kSql[] =
       "SELECT r.id, r.name, r.revision, v.metric, v.goal = 'maximize', v.submitted_us "
@@ -381,11 +390,12 @@ absl::StatusOr<std::optional<std::string>> RunStore::ComparableLabel(RoadmapId r
   return std::string(select->Text(0));
 }
 
-absl::Status RunStore::LoadInit(TrialId trial, TrialOrder* order) {
+absl::Status RunStore::LoadInit(TrialId trial, RoadmapId roadmap, TrialOrder* order) {
   // Of the attempts that left one, the last: the one whose result was taken is never followed.
   static constexpr char kCheckpoint[] =
       "SELECT coalesce(v.init_checkpoint, 'last'), coalesce(a.sha256, ''), coalesce(a.bytes, 0), "
-      "coalesce(a.step, 0) FROM trials t JOIN variants v ON v.id = t.variant "
+      "coalesce(a.step, 0), t.parent, coalesce(v.json ->> '$.\"init_from.state\"' = 'reset', 0) "
+      "FROM trials t JOIN variants v ON v.id = t.variant "
       "LEFT JOIN artifacts a ON a.id = (SELECT x.id FROM artifacts x WHERE x.trial = t.parent "
       "AND x.kind = 'checkpoint' AND x.role = coalesce(v.init_checkpoint, 'last') "
       "AND x.deleted_us IS NULL ORDER BY x.attempt DESC, x.id DESC LIMIT 1) "
@@ -402,13 +412,19 @@ absl::Status RunStore::LoadInit(TrialId trial, TrialOrder* order) {
                                     .kind = kCheckpointArtifact,
                                     .role = std::string(select->Text(0)),
                                     .step = select->Int(3)};
+  order->parent = select->Int(4);
+  order->init_reset_state = select->Int(5) != 0;
   ASSIGN_OR_RETURN(select, db_.Use(kDerive));
   select->Start(trial.value);
   while (true) {
     ASSIGN_OR_RETURN(row, select->Next());
-    if (!row) return absl::OkStatus();
+    if (!row) break;
     order->init_derive.emplace_back(select->Text(0));
   }
+  if (!order->init_from->sha256.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(TrialOrder parent, LoadOrder(TrialId{order->parent}, roadmap));
+  order->parent_order = std::make_shared<const TrialOrder>(std::move(parent));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TrialOrder> RunStore::LoadOrder(TrialId trial, RoadmapId roadmap) {
@@ -444,7 +460,7 @@ absl::StatusOr<TrialOrder> RunStore::LoadOrder(TrialId trial, RoadmapId roadmap)
     if (!select->IsNull(2)) order.memory_bytes = select->Int(2);
   }
 
-  RETURN_IF_ERROR(LoadInit(trial, &order));
+  RETURN_IF_ERROR(LoadInit(trial, roadmap, &order));
   ASSIGN_OR_RETURN(select, db_.Use(kParams));
   select->Start(variant);
   while (true) {

@@ -56,6 +56,10 @@ struct TrialOrder {
   // kept, and what is done to it.
   std::optional<ArtifactRecord> init_from = {};
   std::vector<std::string> init_derive = {};
+  bool init_reset_state = false;
+  int64_t parent = 0;  // the other trial
+  // Where no checkpoint is kept: what the parent computes, to make it again.
+  std::shared_ptr<const TrialOrder> parent_order = {};
 };
 
 struct RoadmapInfo {
@@ -102,6 +106,8 @@ class RunStore {
   absl::StatusOr<Scheduler::Snapshot> LoadSnapshot();
   // Workers that are expected to call: every one that did not leave.
   absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> LoadWorkers();
+  // Why the worker was told to drain; nullopt: it was not.
+  absl::StatusOr<std::optional<std::string>> WhyDrained(WorkerId worker);
   absl::StatusOr<std::vector<RoadmapInfo>> LoadRoadmaps();
   // The trial of the roadmap's current revision whose final value of its metric is finite and best
   // among those that ComparableLabel names; nullopt when there is none.
@@ -181,7 +187,7 @@ class RunStore {
   absl::StatusOr<StoredRevision> RecordSubmission(const Submission& submission, absl::Time now);
 
  private:
-  absl::Status LoadInit(TrialId trial, TrialOrder* order);
+  absl::Status LoadInit(TrialId trial, RoadmapId roadmap, TrialOrder* order);
   // Drained workers and machines out of the ordinary.
   absl::Status LoadStandings(Scheduler::Snapshot* snapshot);
 
