@@ -43,6 +43,26 @@ enum class Bug {
   kLeaseNeverExpires,
   // Two assignments of one answer change places.
   kVariantsSwapped,
+  // A trial starts from another checkpoint than its parent's.
+  kModelsSwapped,
+  // The folder of stored files loses one that is kept.
+  kFileDeletedTooEarly,
+  // A roadmap's priority is not recorded.
+  kPriorityNotStored,
+  // It is on record that a roadmap was paused, and trials of it are started.
+  kPauseIgnored,
+  // It is on record that a worker drains, and it gets work.
+  kDrainIgnored,
+  // It is on record that a machine is quarantined, and it gets work.
+  kQuarantineIgnored,
+  // What failed on a machine in quarantine is left at that.
+  kFailuresLeftOnBadMachine,
+  // Nobody remembers that a trial ended its workers.
+  kPoisonIgnored,
+  // A trial is started before what it starts from has its result.
+  kParentNotAwaited,
+  // A trial with a result is marked as an orphan.
+  kOrphanNotCleared,
 };
 
 // What the violation that the bug causes says.

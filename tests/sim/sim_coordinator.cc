@@ -12,11 +12,13 @@ namespace saffron {
 // Reaches a private member of the scheduler, to damage it (Bug::kIndexDrifts): naming one is
 // allowed in an explicit instantiation.
 int& SlotsOf(Scheduler& scheduler);
-template <int Scheduler::*member>
+NodeRecords& NodesOf(Scheduler& scheduler);
+template <int Scheduler::*slots, NodeRecords Scheduler::*nodes>
 struct Reach {
-  friend int& SlotsOf(Scheduler& scheduler) { return scheduler.*member; }
+  friend int& SlotsOf(Scheduler& scheduler) { return scheduler.*slots; }
+  friend NodeRecords& NodesOf(Scheduler& scheduler) { return scheduler.*nodes; }
 };
-template struct Reach<&Scheduler::slots_>;
+template struct Reach<&Scheduler::slots_, &Scheduler::nodes_>;
 
 namespace {
 
@@ -62,6 +64,30 @@ const char* TriggerOf(Bug bug) {
     case Bug::kStateNotStored:
       return "CREATE TRIGGER bug BEFORE UPDATE OF attempts ON trials WHEN NEW.attempts = 2 "
              "BEGIN SELECT RAISE(IGNORE); END";
+    case Bug::kPriorityNotStored:
+      return "CREATE TRIGGER bug AFTER UPDATE OF priority ON roadmaps "
+             "BEGIN UPDATE roadmaps SET priority = 1 WHERE id = NEW.id; END";
+    case Bug::kPauseIgnored:
+      return "CREATE TRIGGER bug AFTER INSERT ON events WHEN NEW.kind = 'submitted' "
+             "BEGIN INSERT INTO events (at_us, kind, roadmap, reason) "
+             "VALUES (NEW.at_us, 'pause', NEW.roadmap, ''); END";
+    case Bug::kDrainIgnored:
+      return "CREATE TRIGGER bug AFTER INSERT ON events WHEN NEW.kind = 'joined' "
+             "BEGIN INSERT INTO events (at_us, kind, worker, reason) "
+             "VALUES (NEW.at_us, 'drain', NEW.worker, ''); END";
+    case Bug::kQuarantineIgnored:
+      return "CREATE TRIGGER bug AFTER INSERT ON events WHEN NEW.kind = 'joined' "
+             "BEGIN INSERT INTO events (at_us, kind, reason) "
+             "VALUES (NEW.at_us, 'node_quarantined', 'm0: '); END";
+    case Bug::kPoisonIgnored:
+      return "CREATE TRIGGER bug AFTER INSERT ON revisions BEGIN UPDATE revisions "
+             "SET retry_poison = 0 WHERE roadmap = NEW.roadmap AND revision = NEW.revision; END";
+    case Bug::kParentNotAwaited:
+      return "CREATE TRIGGER bug AFTER INSERT ON events WHEN NEW.kind = 'submitted' "
+             "BEGIN UPDATE trials SET parent = (SELECT max(id) FROM trials) WHERE id = 1; END";
+    case Bug::kOrphanNotCleared:
+      return "CREATE TRIGGER bug AFTER UPDATE OF state ON trials WHEN NEW.state = 'succeeded' "
+             "BEGIN UPDATE trials SET orphaned = 1 WHERE id = NEW.id; END";
     default:
       return nullptr;
   }
@@ -98,13 +124,33 @@ void SimCoordinator::Start() {
       {.path = options_.database, .survive_power_loss = options_.survive_power_loss}, Now());
   if (!store.ok()) return FailToStart();
   store_ = *std::move(store);
-  auto engine = Engine::Start(options_.engine, store_.get(), Now());
+  if (!TidyFiles().ok()) return FailToStart();
+  auto engine = Engine::Start(EngineOptions(), store_.get(), Now());
   if (!engine.ok()) return FailToStart();
   engine_ = *std::move(engine);
   engine_->SetWaker([this] { StepAt(agenda_->now() + kStepTime); });
   frozen_until_ = absl::InfinitePast();
   oracle_->Opened(engine_->scheduler());
   StepAt(agenda_->now());
+}
+
+Engine::Options SimCoordinator::EngineOptions() {
+  Engine::Options options = options_.engine;
+  options.delete_artifact = [this](const std::string& sha256) {
+    ++(*marks_)["a stored file was deleted"];
+    files_.erase(sha256);
+    oracle_->FilesChanged();
+  };
+  return options;
+}
+
+absl::Status SimCoordinator::TidyFiles() {
+  absl::StatusOr<std::set<std::string>> kept = store_->KeptDigests();
+  if (!kept.ok()) return kept.status();
+  if (options_.bug == Bug::kFileDeletedTooEarly && !kept->empty()) kept->erase(kept->begin());
+  std::erase_if(files_, [&](const auto& file) { return kept->count(file.first) == 0; });
+  oracle_->FilesChanged();
+  return absl::OkStatus();
 }
 
 // The disk is full or broken, or it died once more.
@@ -206,12 +252,20 @@ void SimCoordinator::Step() {
   if (options_.bug == Bug::kIndexDrifts && steps_ == 100) {
     ++SlotsOf(const_cast<Scheduler&>(engine_->scheduler()));
   }
+  if (options_.bug == Bug::kFailuresLeftOnBadMachine) {
+    const Scheduler& scheduler = engine_->scheduler();
+    for (TrialId trial : scheduler.nodes().FailedOnlyOn("m0")) {
+      if (TrialStateName(scheduler.FindTrial(trial)->state) != "failed") continue;
+      NodesOf(const_cast<Scheduler&>(scheduler)).SetStanding("m0", Standing::kQuarantined, "bug");
+    }
+  }
   const absl::Time next = engine_->RunOnce(Now()) - clock_error_;
   if (disk_->dead()) {
     ++(*marks_)["the coordinator died while writing"];
     return Die(power_fails_);
   }
   oracle_->Stepped(engine_->scheduler());
+  oracle_->CheckFiles(files_);
   // As its thread does.
   StepAt(std::clamp(next, agenda_->now() + kStepTime, agenda_->now() + absl::Seconds(1)));
 }
@@ -352,6 +406,46 @@ void SimCoordinator::GiveUp(CallId call) {
   });
 }
 
+// Offer and Put, as ArtifactEdge serves them.
+SimNetwork::CallId SimCoordinator::Store(const v1::AttemptRef& ref, const v1::Artifact& artifact,
+                                         const std::string& content, int machine,
+                                         std::function<void(absl::Status)> done) {
+  const CallId call = Open(machine, kAnswerWithin, done);
+  const auto answer = [this, call, done](const absl::Status& status) {
+    Answer<bool>(
+        call, [done](const absl::StatusOr<bool>& s, absl::Duration) { done(s.status()); },
+        status.ok() ? absl::StatusOr<bool>(true) : status);
+  };
+  ArtifactCall offer{.attempt = {TrialId{ref.trial_id()}, ref.attempt()},
+                     .artifact = {.sha256 = artifact.sha256(),
+                                  .bytes = artifact.bytes(),
+                                  .kind = artifact.kind(),
+                                  .role = artifact.role(),
+                                  .step = artifact.step()}};
+  Carry(call, [this, call, offer, content, answer](Engine& engine) {
+    if (auto it = calls_.find(call); it != calls_.end()) it->second.epoch = epoch_;
+    engine.Artifact(offer, [=, this, epoch = epoch_](const absl::StatusOr<ArtifactAnswer>& first) {
+      if (!MaySpeak(epoch)) return;
+      if (first.ok() && !first->wanted) ++(*marks_)["a file was not wanted"];
+      if (!first.ok() || !first->wanted) return answer(first.status());
+      files_[offer.artifact.sha256] = content;
+      ArtifactCall put = offer;
+      put.stored = true;
+      engine_->Artifact(put, [=, this](const absl::StatusOr<ArtifactAnswer>& second) {
+        oracle_->FilesChanged();
+        if (MaySpeak(epoch)) answer(second.status());
+      });
+    });
+  });
+  return call;
+}
+
+std::optional<std::string> SimCoordinator::Fetch(const std::string& sha256, int machine) {
+  auto it = files_.find(sha256);
+  if (!up() || IsCut(machine) || it == files_.end() || dice_->Chance(0.1)) return std::nullopt;
+  return it->second;
+}
+
 void SimCoordinator::NoteWhatIsTold(const v1::SyncRequest& request,
                                     const v1::SyncResponse& response) {
   const auto id_of = [](const v1::AttemptRef& ref) {
@@ -390,6 +484,16 @@ void SimCoordinator::Corrupt(const v1::SyncRequest& request,
       if (!response->ok() || (*response)->assignments_size() < 2) return;
       (*response)->mutable_assignments(0)->mutable_variant()->Swap(
           (*response)->mutable_assignments(1)->mutable_variant());
+      return;
+    case Bug::kModelsSwapped:
+      if (!response->ok()) return;
+      for (v1::Assignment& assignment : *(*response)->mutable_assignments()) {
+        for (const auto& [sha256, content] : files_) {
+          if (content.starts_with("model") && assignment.has_init_from()) {
+            assignment.mutable_init_from()->set_sha256(sha256);
+          }
+        }
+      }
       return;
     default:
       return;

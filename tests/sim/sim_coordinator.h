@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,9 @@ class SimCoordinator : public SimNetwork {
   CallId Sync(const v1::SyncRequest& request, int machine,
               std::function<void(absl::StatusOr<v1::SyncResponse>, absl::Duration)> done) override;
   void GiveUp(CallId call) override;
+  CallId Store(const v1::AttemptRef& ref, const v1::Artifact& artifact, const std::string& content,
+               int machine, std::function<void(absl::Status)> done) override;
+  std::optional<std::string> Fetch(const std::string& sha256, int machine) override;
 
  private:
   struct Call {
@@ -69,6 +73,8 @@ class SimCoordinator : public SimNetwork {
   void FailToStart();
   void ComeBack();
   void PlantTrigger();
+  // The folder of stored files after a start: only what is kept.
+  absl::Status TidyFiles();
   absl::Time Now() const { return agenda_->now() + clock_error_; }
 
   CallId Open(int machine, absl::Duration within, std::function<void(absl::Status)> fail);
@@ -82,6 +88,8 @@ class SimCoordinator : public SimNetwork {
   void NoteWhatIsTold(const v1::SyncRequest& request, const v1::SyncResponse& response);
   void Corrupt(const v1::SyncRequest& request, absl::StatusOr<v1::SyncResponse>* response);
   bool IsCut(int machine) const;
+
+  Engine::Options EngineOptions();
 
   const Options options_;
   MemoryDisk* const disk_;
@@ -100,6 +108,7 @@ class SimCoordinator : public SimNetwork {
   CallId last_call_ = 0;
   std::map<CallId, Call> calls_;
   std::map<int, absl::Time> cut_until_;
+  std::map<std::string, std::string> files_;  // stored, by digest; on disk before they are recorded
 };
 
 }  // namespace saffron

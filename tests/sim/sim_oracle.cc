@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/scheduler/invariants.h"
+#include "coordinator/store/integrity.h"
 #include "core/base/check.h"
-#include "tests/sim/sim_worker.h"
 
 namespace saffron {
 namespace {
@@ -53,19 +53,27 @@ void SimOracle::Opened(const Scheduler& scheduler) {
     Require(std::count(all.begin(), all.end(), id) == 1, id, "a trial is for ever");
   }
   touched_.insert(all.begin(), all.end());
+  control_changed_ = true;
+  if (check_when_opened_) CheckDatabase();
   Stepped(scheduler);
 }
 
 std::set<TrialId> SimOracle::NewEvents() {
   std::set<TrialId> trials;
-  Statement& events = Query("SELECT id, trial, kind FROM events WHERE id > ?");
+  Statement& events =
+      Query("SELECT id, trial, kind, worker, roadmap, reason FROM events WHERE id > ? ORDER BY id");
   events.Start(last_event_);
   while (Next(events)) {
     last_event_ = std::max(last_event_, events.Int(0));
-    if (events.IsNull(1)) continue;
-    trials.insert(TrialId{events.Int(1)});
-    const std::string_view kind = events.Text(2);
-    if (kind == "failed" || kind == "cancelled") ended_lately_.insert(TrialId{events.Int(1)});
+    const std::string kind(events.Text(2));
+    if (events.IsNull(1)) {
+      NoteControl(kind, events.Int(3), events.Int(4), std::string(events.Text(5)));
+      continue;
+    }
+    const TrialId trial{events.Int(1)};
+    trials.insert(trial);
+    if (kind == "failed" || kind == "cancelled") ended_lately_.insert(trial);
+    if (kind == "leased") CheckStart(trial, events.Int(3));
   }
   return trials;
 }
@@ -75,30 +83,30 @@ void SimOracle::Stepped(const Scheduler& scheduler) {
   ended_lately_.clear();
   touched_.merge(NewEvents());
   for (TrialId id : std::exchange(touched_, {})) CheckTrial(id, scheduler);
+  if (std::exchange(control_changed_, false)) CheckControl(scheduler);
   for (AttemptId attempt : std::exchange(told_, {})) CheckTold(attempt);
 }
 
 SimOracle::Trial SimOracle::LoadTrial(TrialId id) {
   Trial trial;
-  Statement& row = Query(
-      "SELECT t.state, t.failure_class, t.attempts, t.budget_from, v.json ->> '$.\"model.bits\"', "
-      "t.seed FROM trials t JOIN variants v ON v.id = t.variant WHERE t.id = ?");
+  Statement& row =
+      Query("SELECT state, failure_class, attempts, budget_from FROM trials WHERE id = ?");
   row.Start(id.value);
   CHECK(Next(row)) << "trial " << id.value;
   trial = {.state = std::string(row.Text(0)),
            .failure = std::string(row.Text(1)),
            .attempts = row.Int(2),
            .budget_from = row.Int(3),
-           .bits = row.Int(4),
-           .seed = static_cast<uint64_t>(row.Int(5)),
            .made = {}};
   (void)Next(row);
-  Statement& attempts =
-      Query("SELECT number, outcome, failure_class FROM attempts WHERE trial = ? ORDER BY number");
+  Statement& attempts = Query(
+      "SELECT number, outcome, failure_class, worker FROM attempts WHERE trial = ? ORDER BY "
+      "number");
   attempts.Start(id.value);
   while (Next(attempts)) {
     Require(attempts.Int(0) == std::ssize(trial.made) + 1, id, "attempts are numbered 1, 2, ...");
-    trial.made.push_back({std::string(attempts.Text(1)), std::string(attempts.Text(2))});
+    trial.made.push_back(
+        {std::string(attempts.Text(1)), std::string(attempts.Text(2)), attempts.Int(3)});
   }
   return trial;
 }
@@ -141,17 +149,23 @@ void SimOracle::CheckHistory(TrialId id, const Trial& trial) {
 
 void SimOracle::CheckBudgets(TrialId id, const Trial& trial, const Scheduler& scheduler) {
   std::array<int, kFailureClasses> failures = {};
+  std::set<int64_t> lost_with;
   for (int64_t i = trial.budget_from; i < std::ssize(trial.made); ++i) {
     const std::optional<FailureClass> failure = FailureClassFromName(trial.made[i].failure);
     if (failure) ++failures[static_cast<int>(*failure)];
+    if (failure == FailureClass::kWorkerLost) lost_with.insert(trial.made[i].worker);
   }
+  const bool is_poison = poison_ > 0 && std::ssize(lost_with) >= poison_;
+  Require(!is_poison || (trial.state != "queued" && trial.state != "leased"), id,
+          "a trial that ends its workers is given up");
   for (int c = 0; c < kFailureClasses; ++c) {
     const FailureClass failure = static_cast<FailureClass>(c);
     const int64_t budget = budgets_.Of(failure);
     if (budget >= 0) Require(failures[c] <= budget + 1, id, "no budget is exceeded");
     if (trial.state == "failed" && trial.failure == FailureClassName(failure)) {
-      Require(budget >= 0 && failures[c] == budget + 1, id,
-              "a trial is given up only when its budget is spent");
+      Require((budget >= 0 && failures[c] == budget + 1) ||
+                  (failure == FailureClass::kWorkerLost && is_poison),
+              id, "a trial is given up only when its budget is spent");
     }
   }
   const Scheduler::Trial* scheduled = scheduler.FindTrial(id);
@@ -160,7 +174,7 @@ void SimOracle::CheckBudgets(TrialId id, const Trial& trial, const Scheduler& sc
 }
 
 void SimOracle::CheckValues(TrialId id, const Trial& trial) {
-  const SimTrial expected{trial.bits, trial.seed};
+  const SimTrial& expected = FixedOf(id).trial;
   const bool has_result = IsResultName(trial.state);
   Statement& results = Query("SELECT key, value, kind FROM results WHERE trial = ?");
   results.Start(id.value);
@@ -206,18 +220,48 @@ void SimOracle::CheckTold(AttemptId attempt) {
 
 // ---- In the end
 
-void SimOracle::CheckFile() {
-  Statement& integrity = Query("PRAGMA integrity_check");
-  integrity.Start();
-  while (Next(integrity)) {
-    if (integrity.Text(0) != "ok")
-      Violate(absl::StrCat("integrity: ", std::string(integrity.Text(0))));
+void SimOracle::CheckDatabase() {
+  const absl::StatusOr<IntegrityReport> report = CheckIntegrity(*reader_, /*pages=*/true);
+  CHECK(report.ok()) << report.status();
+  for (const std::string& problem : report->problems) Violate(problem);
+}
+
+const SimOracle::Fixed& SimOracle::FixedOf(TrialId id) {
+  auto found = fixed_.find(id);
+  if (found != fixed_.end()) return found->second;
+  Statement& row = Query(
+      "SELECT v.json ->> '$.\"model.bits\"', t.seed, t.parent, v.init_checkpoint FROM trials t "
+      "JOIN variants v ON v.id = t.variant WHERE t.id = ?");
+  row.Start(id.value);
+  CHECK(Next(row)) << "trial " << id.value;
+  SimTrial trial{.bits = row.Int(0), .seed = static_cast<uint64_t>(row.Int(1))};
+  const std::optional<TrialId> parent =
+      row.IsNull(2) ? std::nullopt : std::optional<TrialId>(TrialId{row.Int(2)});
+  const std::string role(row.Text(3));
+  (void)Next(row);
+  bool may_start = true;
+  if (parent && *parent < id) {
+    const Fixed& from = FixedOf(*parent);
+    may_start = from.may_succeed;
+    trial.start = from.trial.Model(role);
   }
-  Statement& references = Query("PRAGMA foreign_key_check");
-  references.Start();
-  while (Next(references)) {
-    Violate(absl::StrCat("a row of ", std::string(references.Text(0)), " refers to nothing"));
+  const bool has_result = may_start && !trial.Fails() && !trial.EndsWorker();
+  return fixed_[id] = {trial, has_result && !trial.Diverges(), has_result};
+}
+
+std::map<RoadmapId, std::vector<int64_t>> SimOracle::Unfinished() {
+  std::map<RoadmapId, std::vector<int64_t>> unfinished;
+  std::vector<std::pair<int64_t, int64_t>> without;
+  Statement& rows = Query(
+      "SELECT r.id, t.id FROM roadmaps r JOIN roadmap_trials rt ON rt.roadmap = r.id "
+      "AND rt.revision = r.revision JOIN trials t ON t.id = rt.trial "
+      "WHERE t.state IN ('failed', 'cancelled')");
+  rows.Start();
+  while (Next(rows)) without.push_back({rows.Int(0), rows.Int(1)});
+  for (const auto& [roadmap, trial] : without) {
+    if (FixedOf(TrialId{trial}).has_result) unfinished[RoadmapId{roadmap}].push_back(trial);
   }
+  return unfinished;
 }
 
 std::string SimOracle::ResultsTable() {
@@ -240,6 +284,14 @@ void SimOracle::CountEvents(Marks* marks) {
   Statement& kinds = Query("SELECT kind, count(*) FROM events GROUP BY kind");
   kinds.Start();
   while (Next(kinds)) (*marks)[absl::StrCat("event ", std::string(kinds.Text(0)))] += kinds.Int(1);
+  const std::pair<const char*, const char*> reasons[] = {
+      {"trials were made orphans", "its parent, trial *"},
+      {"trials were quarantined with their workers lost", "quarantined: * different workers *"},
+      {"what failed on a bad machine alone was tried elsewhere", "it failed only on *"}};
+  for (const auto& [mark, pattern] : reasons) {
+    Statement& count = Query("SELECT count(*) FROM events WHERE reason GLOB ?");
+    (*marks)[mark] += count.One(pattern)->value_or(0);
+  }
 }
 
 }  // namespace saffron

@@ -13,14 +13,17 @@
 #include "coordinator/scheduler/scheduler.h"
 #include "coordinator/store/sqlite.h"
 #include "tests/sim/agenda.h"
+#include "tests/sim/sim_worker.h"
 
 namespace saffron {
 
 class SimOracle {
  public:
-  // `budgets` are those of every roadmap.
-  SimOracle(const std::string& database, const RetryBudgets& budgets)
-      : database_(database), budgets_(budgets) {}
+  // `budgets` and `poison` (RoadmapPolicy) are those of every roadmap.
+  SimOracle(const std::string& database, const RetryBudgets& budgets, int poison = 0)
+      : database_(database), budgets_(budgets), poison_(poison) {}
+  // Looks at the whole database whenever it is opened.
+  void CheckDatabaseWhenOpened() { check_when_opened_ = true; }
 
   // ---- What workers are told.
   void ToldResultIsKept(AttemptId attempt) { told_.push_back(attempt); }
@@ -31,8 +34,15 @@ class SimOracle {
   void Closed() { reader_.reset(); }
   void Stepped(const Scheduler& scheduler);  // nothing is being written
 
+  // ---- The folder of stored files.
+  void FilesChanged() { files_changed_ = true; }
+  // By digest; looks only where they may have changed.
+  void CheckFiles(const std::map<std::string, std::string>& files);
+
   // ---- In the end.
-  void CheckFile();  // the database as a file; requires Opened
+  void CheckDatabase();  // with every rule of CheckIntegrity; requires Opened
+  // By roadmap, trials without a result that would have one if they were tried often enough.
+  std::map<RoadmapId, std::vector<int64_t>> Unfinished();
   // Trials, outcomes, results and curves of every roadmap's current revision, as text.
   std::string ResultsTable();
   void CountEvents(Marks* marks);
@@ -44,11 +54,17 @@ class SimOracle {
  private:
   struct Attempt {
     std::string outcome, failure;  // empty: open; empty: none
+    int64_t worker = 0;
+  };
+  // What a trial is, whatever happens to it.
+  struct Fixed {
+    SimTrial trial;
+    bool may_succeed = false;
+    bool has_result = false;  // in the end: it succeeds or diverges
   };
   struct Trial {
     std::string state, failure;
-    int64_t attempts = 0, budget_from = 0, bits = 0;
-    uint64_t seed = 0;
+    int64_t attempts = 0, budget_from = 0;
     std::vector<Attempt> made;
   };
 
@@ -62,10 +78,21 @@ class SimOracle {
   void CheckTold(AttemptId attempt);
   // Trials with events that were not seen yet.
   std::set<TrialId> NewEvents();
+  const Fixed& FixedOf(TrialId id);
+
+  // ---- What people decide (sim_oracle_control.cc)
+  void NoteControl(const std::string& kind, int64_t worker, int64_t roadmap,
+                   const std::string& reason);
+  // By what was decided until then.
+  void CheckStart(TrialId trial, int64_t worker);
+  void CheckControl(const Scheduler& scheduler);
+
   Statement& Query(const char* sql);
 
   const std::string database_;
   const RetryBudgets budgets_;
+  const int poison_;
+  bool check_when_opened_ = false;
   std::unique_ptr<Database> reader_;
   int64_t last_event_ = 0;
   std::set<TrialId> ended_lately_;  // failed or cancelled since the last step, if only for a moment
@@ -73,6 +100,10 @@ class SimOracle {
   std::vector<AttemptId> told_;            // since the last step
   std::map<TrialId, int64_t> told_steps_;  // measurements of the trial that a worker let go of
   std::set<TrialId> touched_;              // since the last step
+  std::map<TrialId, Fixed> fixed_;
+  std::set<int64_t> paused_, drained_;  // roadmaps, workers; by the events so far
+  std::set<std::string> barred_;        // machines in quarantine
+  bool control_changed_ = false, files_changed_ = false;
   std::vector<std::string> violations_;
 };
 

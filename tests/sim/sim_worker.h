@@ -26,14 +26,22 @@ namespace saffron {
 struct SimTrial {
   int64_t bits = 0;
   uint64_t seed = 0;
+  double start = 0;  // the model that it starts from; 0: none
 
   static constexpr int kSteps = 3;  // measurements: train/loss at steps 1, 2, ...
   double Loss(int64_t step) const {
-    return static_cast<double>(bits) + 0.01 * static_cast<double>(seed) + 1.0 / (2.0 + step);
+    return static_cast<double>(bits) + 0.01 * static_cast<double>(seed) + 1.0 / (2.0 + step) +
+           start;
   }
   double Perplexity() const { return Loss(1000); }
+  // Its checkpoint, "best" or "last", and its state after a step, as files.
+  double Model(const std::string& role) const { return Loss(role == "best" ? 2000 : 3000) / 8; }
+  std::string Checkpoint(const std::string& role) const;
+  std::string State(int64_t step) const;
+
   bool Diverges() const { return bits % 7 == 0; }
-  bool Fails() const { return bits % 11 == 0; }  // however often it is tried
+  bool Fails() const { return bits % 11 == 0; }   // however often it is tried
+  bool EndsWorker() const { return bits == 13; }  // whoever tries it
 };
 
 // The simulated network, as a worker sees it. `done` is called once, later, unless the call is
@@ -49,6 +57,11 @@ class SimNetwork {
       const v1::SyncRequest& request, int machine,
       std::function<void(absl::StatusOr<v1::SyncResponse>, absl::Duration)> done) = 0;
   virtual void GiveUp(CallId call) = 0;
+  // A whole file to the coordinator, or from it: nullopt when it cannot be had.
+  virtual CallId Store(const v1::AttemptRef& ref, const v1::Artifact& artifact,
+                       const std::string& content, int machine,
+                       std::function<void(absl::Status)> done) = 0;
+  virtual std::optional<std::string> Fetch(const std::string& sha256, int machine) = 0;
 };
 
 class SimWorker {
@@ -60,6 +73,9 @@ class SimWorker {
     std::string spool_dir;
     // How long a trial takes on this worker; not set: by chance, up to 20 s.
     std::function<absl::Duration(const SimTrial&)> length = {};
+    bool checkpoints = false;  // trials leave states on the way
+    // Whether whatever runs here fails at the moment. Not set: never.
+    std::function<bool()> is_bad = {};
     Bug bug = Bug::kNone;
   };
   SimWorker(const Options& options, Agenda* agenda, Dice* dice, SimNetwork* network, Marks* marks);
@@ -91,12 +107,40 @@ class SimWorker {
   void Exit();
 
   // Slots.
+  struct Running {
+    SimTrial trial;
+    int64_t step = 0;               // measured so far
+    std::vector<std::string> keep;  // checkpoints
+    bool has_ended = false;         // and waits for its files to be delivered
+  };
+  // null: the attempt was abandoned, or has ended.
+  Running* Find(const v1::AttemptRef& ref);
   void FillSlots();
   void Begin(const v1::Assignment& assignment);
-  void Measure(const v1::AttemptRef& ref, const SimTrial& trial, int64_t step);
-  void Finish(const v1::AttemptRef& ref, const SimTrial& trial);
+  void Run(const v1::Assignment& assignment, int fetches_left);
+  // The model that the trial starts from: its parent's checkpoint, or the parent trained again.
+  // nullopt: it could not be fetched.
+  std::optional<double> StartOf(const v1::Assignment& assignment);
+  void Measure(const v1::AttemptRef& ref, int64_t step);
+  void Finish(const v1::AttemptRef& ref);
+  void Preempt(const v1::AttemptRef& ref);
+  // The attempt has ended: the result goes once its files have, or `within` has passed.
+  void End(v1::AttemptResult result, absl::Duration within);
   void Deliver(v1::AttemptResult result);
   void HandBack(const v1::AttemptRef& ref, const std::string& message);
+
+  // Files on their way to the coordinator, one after the other: as Courier.
+  struct Parcel {
+    v1::AttemptRef ref;
+    v1::Artifact artifact;
+    std::string content;
+    int64_t number = 0;
+  };
+  void Send(const v1::AttemptRef& ref, const std::string& kind, const std::string& role,
+            int64_t step, const std::string& content);
+  void SendNext();
+  void DropParcels(const v1::AttemptRef& ref, bool states_only);
+
   static Key KeyOf(const v1::AttemptRef& ref) { return {ref.trial_id(), ref.attempt()}; }
   std::string SpoolPath() const;
 
@@ -119,7 +163,10 @@ class SimWorker {
   absl::Time call_begun_;
   bool leaving_ = false;
   std::deque<v1::Assignment> waiting_;
-  std::map<Key, SimTrial> running_;
+  std::map<Key, Running> running_;
+  std::deque<Parcel> parcels_;  // survive the process
+  int64_t parcel_number_ = 0;
+  bool sending_ = false;
 };
 
 }  // namespace saffron

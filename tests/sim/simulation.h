@@ -1,6 +1,7 @@
 #pragma once
 // The whole of Saffron but for the training, in virtual time: a coordinator, its disk, a network,
-// workers on several machines and a person who submits, edits, cancels and resumes two roadmaps.
+// workers on two machines, one of which may be bad, and people who submit, edit, cancel, retry,
+// pause and weigh two roadmaps, whose trials start from each other, and drain and release workers.
 // One seed decides everything that happens; the same seed repeats it.
 
 #include <cstdint>
@@ -25,6 +26,8 @@ struct SimWorkload {
   explicit SimWorkload(int number);
 
   RetryBudgets retry;
+  int poison = 0;
+  bool bad_machine = false;  // one of the two, until well after other faults have stopped
   std::vector<std::vector<Submission>> roadmaps;  // revisions of each, in order
 };
 
@@ -39,6 +42,7 @@ class Simulation {
     std::optional<int64_t> dies_after = {};
     bool cut_power = false;
     bool new_database = false;  // the coordinator makes its database too
+    bool check_when_opened = false;
   };
   // A place for lock files and spools, emptied for each simulation, and the disk.
   struct Stage {
@@ -63,13 +67,19 @@ class Simulation {
   // One roadmap's person: submits each revision at its time, again until it is answered.
   struct Person {
     size_t next = 0;  // revision to submit
-    bool resumed = false;
+    bool unpaused = false, resumed = false;
   };
   void SubmitNext(size_t roadmap);
-  void ResumeUntilAnswered(size_t roadmap);
+  // In the end: lets everything go on, and tries again what failed by bad luck.
+  void SetRight(size_t roadmap);
+  void ReleaseWorkers();
+  void RetryUnlucky();
   void Faults();
   void Strike();
   void Meddle();
+  void MeddleWithRoadmap(Engine& engine, const std::string& roadmap);
+  void MeddleWithWorkers(Engine& engine);
+  void Look(Engine& engine);
   SimWorker& AnyWorker() { return *workers_[dice_.Below(static_cast<int>(workers_.size()))]; }
   void Supervise(SimWorker& worker);
   bool EverythingEnded();
@@ -86,6 +96,9 @@ class Simulation {
   std::vector<std::unique_ptr<SimWorker>> workers_;
   std::vector<Person> people_;
   bool calm_ = false;  // faults have stopped for good
+  bool machine_is_bad_ = false, released_ = false;
+  absl::Duration pace_;     // longest time between two misfortunes
+  int64_t looked_at_ = -1;  // the coordinator's step when the end was last looked for
   std::string results_;
 };
 

@@ -19,7 +19,6 @@
 namespace saffron {
 namespace {
 
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 int FromEnvironment(const char* name, int otherwise) {
@@ -56,13 +55,21 @@ class SimulationTest : public testing::Test {
 // Rare things that a batch of a thousand seeds must have met, or it has proved less than it says.
 const char* const kMarks[] = {
     "a call was overtaken by a newer one",
+    "a file was not wanted",
     "a held call was given up for news",
+    "a parent was trained again for its model",
     "a power cut lost or tore unsynced writes",
     "a result was adopted from a dead worker's spool",
     "a result was committed that nobody heard of",
+    "a result went before its checkpoint",
     "a roadmap was edited",
     "a running attempt was abandoned",
     "a spool's end was torn",
+    "a state could not be had",
+    "a stored file was deleted",
+    "a trial ended its worker",
+    "a trial started from another's checkpoint",
+    "a trial went on from another attempt's state",
     "a worker had to register again",
     "a worker left before it had delivered",
     "a worker left with everything delivered",
@@ -72,13 +79,24 @@ const char* const kMarks[] = {
     "event cancel",
     "event cancelled",
     "event diverged",
+    "event drain",
     "event failed",
     "event late_result",
     "event left",
     "event lost",
+    "event node_forgiven",
+    "event node_quarantined",
+    "event node_trusted",
+    "event pause",
+    "event priority",
     "event recovered",
     "event resume",
+    "event resumed",
+    "event retry",
     "event started",
+    "event undrain",
+    "event unpause",
+    "failures were retried by selector",
     "no answer came in time",
     "the clock was ahead after a restart",
     "the clock was behind after a restart",
@@ -90,6 +108,9 @@ const char* const kMarks[] = {
     "the disk refused to sync",
     "the disk refused writes",
     "the disk was full",
+    "trials were made orphans",
+    "trials were quarantined with their workers lost",
+    "what failed on a bad machine alone was tried elsewhere",
 };
 
 TEST_F(SimulationTest, NoFaultLosesRepeatsOrInventsAResult) {
@@ -127,10 +148,9 @@ class SimulationNotices : public SimulationTest, public testing::WithParamInterf
 TEST_P(SimulationNotices, ThePlantedBug) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     Simulation simulation({.seed = seed, .bug = GetParam().bug}, &stage_);
-    const std::vector<std::string> violations = simulation.Run();
-    if (violations.empty()) continue;
-    EXPECT_THAT(absl::StrJoin(violations, "\n"), HasSubstr(GetParam().violation));
-    return;
+    // (Now and then another invariant comes first.)
+    const std::string violations = absl::StrJoin(simulation.Run(), "\n");
+    if (violations.find(GetParam().violation) != std::string::npos) return;
   }
   ADD_FAILURE() << "nobody noticed";
 }
@@ -165,7 +185,21 @@ INSTANTIATE_TEST_SUITE_P(
         PlantedBug{Bug::kIndexDrifts, "IndexDrifts", "the slots do not add up"},
         PlantedBug{Bug::kLeaseNeverExpires, "LeaseNeverExpires",
                    "not every trial ends once faults have stopped"},
-        PlantedBug{Bug::kVariantsSwapped, "VariantsSwapped", "is that of its variant and seed"}),
+        PlantedBug{Bug::kVariantsSwapped, "VariantsSwapped", "is that of its variant and seed"},
+        PlantedBug{Bug::kModelsSwapped, "ModelsSwapped", "is that of its variant and seed"},
+        PlantedBug{Bug::kFileDeletedTooEarly, "FileDeletedTooEarly",
+                   "a file that is kept is there"},
+        PlantedBug{Bug::kPriorityNotStored, "PriorityNotStored",
+                   "a roadmap is controlled as recorded"},
+        PlantedBug{Bug::kPauseIgnored, "PauseIgnored", "nothing of a paused roadmap is started"},
+        PlantedBug{Bug::kDrainIgnored, "DrainIgnored", "a drained worker gets no work"},
+        PlantedBug{Bug::kQuarantineIgnored, "QuarantineIgnored",
+                   "a machine in quarantine gets no work"},
+        PlantedBug{Bug::kFailuresLeftOnBadMachine, "FailuresLeftOnBadMachine",
+                   "is given up though it failed only on"},
+        PlantedBug{Bug::kParentNotAwaited, "ParentNotAwaited",
+                   "a trial starts after its parent's success"},
+        PlantedBug{Bug::kOrphanNotCleared, "OrphanNotCleared", "an orphan is cancelled"}),
     [](const testing::TestParamInfo<PlantedBug>& info) { return info.param.name; });
 
 }  // namespace
