@@ -72,7 +72,8 @@ class KillTest : public testing::Test {
     const std::string metrics = scene_.DeterministicMetrics(database);
     EXPECT_EQ(metrics, scene_.DeterministicMetrics("calm.db"));
     EXPECT_THAT(metrics, HasSubstr("test/perplexity"));
-    EXPECT_EQ(scene_.One("PRAGMA integrity_check", database), "ok");
+    const Ended check = scene_.Run({"check", "--db", scene_.Path(database)});
+    EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
     EXPECT_EQ(scene_.One("SELECT count(*) FROM trials WHERE state <> 'succeeded'", database), "0");
     EXPECT_EQ(scene_.One("SELECT count(*) FROM (SELECT trial FROM attempts WHERE outcome = "
                          "'succeeded' GROUP BY trial HAVING count(*) > 1)",

@@ -116,6 +116,8 @@ TEST(PartitionTest, AHostCutOffAndAWorkerFrozenPastTheirLeasesChangeNoResult) {
                       "hosts.db"),
             "0")
       << "a trial counted twice";
+  const Ended check = scene.Run({"check", "--db", scene.Path("hosts.db")});
+  EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
   const std::string calm = scene.DeterministicMetrics("calm.db");
   EXPECT_THAT(calm, HasSubstr("test/perplexity"));
   EXPECT_EQ(scene.DeterministicMetrics("hosts.db"), calm);
