@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 
@@ -98,9 +99,38 @@ class ExpressionEvaluator {
     return {};
   }
 
+  // Binary operators lean to the left: a chain of them, as long as an expression may be, is walked
+  // up from its first operand instead of descended, so that it takes no stack.
+  static bool LeansLeft(Op op) {
+    return op == Op::kOr || op == Op::kAnd || (op >= Op::kAdd && op <= Op::kGreaterEqual);
+  }
+
   Operand Value(int index) {
+    absl::InlinedVector<const Node*, 8> chain;
+    const Node* node = &expression_.nodes_[index];
+    for (; LeansLeft(node->op); node = &expression_.nodes_[node->children[0]])
+      chain.push_back(node);
+    Operand value = Leaf(*node);
+    for (; !chain.empty() && status_.ok(); chain.pop_back()) value = Binary(*chain.back(), value);
+    return status_.ok() ? value : Operand();
+  }
+
+  Operand Binary(const Node& node, const Operand& left) {
+    if (node.op == Op::kOr) {
+      return Operand::Of(Truth(node, left, "or") || Truth(node, 1, "or"));
+    }
+    if (node.op == Op::kAnd) {
+      return Operand::Of(Truth(node, left, "and") && Truth(node, 1, "and"));
+    }
+    const Operand right = Value(node.children[1]);
     if (!status_.ok()) return {};
-    const Node& node = expression_.nodes_[index];
+    return node.op >= Op::kEqual ? Operand::Of(Compare(node, left, right))
+                                 : Arithmetic(node, left, right);
+  }
+
+  // Of a node that does not lean left.
+  Operand Leaf(const Node& node) {
+    if (!status_.ok()) return {};
     switch (node.op) {
       case Op::kLiteral:
         return Operand::Of(expression_.literals_[node.index]);
@@ -108,10 +138,6 @@ class ExpressionEvaluator {
         return Operand::Of(*values_[node.index]);
       case Op::kIf:
         return Value(node.children[Truth(node, 0, "if") ? 1 : 2]);
-      case Op::kOr:
-        return Operand::Of(Truth(node, 0, "or") || Truth(node, 1, "or"));
-      case Op::kAnd:
-        return Operand::Of(Truth(node, 0, "and") && Truth(node, 1, "and"));
       case Op::kNot:
         return Operand::Of(!Truth(node, 0, "not"));
       case Op::kIn:
@@ -123,26 +149,16 @@ class ExpressionEvaluator {
       case Op::kMin:
       case Op::kMax:
         return Extreme(node);
-      case Op::kNegate:
-      case Op::kRound:
-      case Op::kFloor:
-      case Op::kCeil:
-      case Op::kAbs:
-      case Op::kSqrt:
-      case Op::kLog2:
+      default:
         return Unary(node, Value(node.children[0]));
-      default: {
-        const Operand left = Value(node.children[0]);
-        const Operand right = Value(node.children[1]);
-        if (!status_.ok()) return {};
-        return node.op >= Op::kEqual ? Operand::Of(Compare(node, left, right))
-                                     : Arithmetic(node, left, right);
-      }
     }
   }
 
   bool Truth(const Node& node, int child, absl::string_view word) {
-    const Operand value = Value(node.children[child]);
+    return Truth(node, Value(node.children[child]), word);
+  }
+
+  bool Truth(const Node& node, const Operand& value, absl::string_view word) {
     if (!value.is_bool()) {
       Fail(node, absl::StrCat("want true or false for ", word, ", got ", value.Text()));
     }

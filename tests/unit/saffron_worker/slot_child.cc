@@ -35,7 +35,10 @@ absl::StatusOr<TrialResult> Behave(const v1::Assignment& assignment, const Trial
   if (words[0] == "fail") return absl::InvalidArgumentError("cannot be trained");
   if (words[0] == "throw") throw std::runtime_error("surprise");
   if (words[0] == "exit") _exit(7);
-  if (words[0] == "crash") std::raise(SIGKILL == amount ? SIGKILL : SIGSEGV);
+  if (words[0] == "crash") {
+    std::signal(SIGSEGV, SIG_DFL);  // a sanitizer would make an exit code of it
+    std::raise(SIGKILL == amount ? SIGKILL : SIGSEGV);
+  }
   if (words[0] == "diverge") {
     return TrialResult{
         .outcome = TrainOutcome::kDiverged, .message = "loss is not finite", .metrics = {}};
