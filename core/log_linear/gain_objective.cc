@@ -81,9 +81,12 @@ void GainObjective::AddTarget(absl::Span<const EvidenceRow<float>> rows, int32_t
     }
     loss->gradient[row.lambda] += slope;
     ++uses_[row.lambda];
-    if (row.mu >= 0) loss->gradient[row.mu] += mass;
+    if (row.mu < 0) continue;
+    loss->gradient[row.mu] += mass;
+    ++uses_[row.mu];
   }
   if (shape_.unigram_gain >= 0) {
+    ++uses_[shape_.unigram_gain];
     loss->gradient[shape_.unigram_gain] +=
         Eigen::Map<const Vector<float>>(p, tables_.vocab())
             .dot(Eigen::Map<const Vector<float>>(tables_.unigram.data(), tables_.vocab()));

@@ -69,7 +69,7 @@ Fit FitGains(const LogLinearSpec& spec, const LogLinearShape& shape,
 std::string FitKey(const LogLinearSpec& spec, const LogLinearShape& shape, const TextDataset& data,
                    const HoldoutRule& rule) {
   const auto bits = [](double v) { return absl::Hex(std::bit_cast<uint64_t>(v)); };
-  std::string key = absl::StrCat("log_linear_gains/1/", data.stream_key, "/", data.train.size(),
+  std::string key = absl::StrCat("log_linear_gains/2/", data.stream_key, "/", data.train.size(),
                                  "/", rule.Key(), "/");
   absl::StrAppend(&key, spec.discounts == Discounts::kModified ? "modified" : "single", "/",
                   spec.order, "/", spec.window, "/", bits(spec.gain_min), "/", bits(spec.gain_max),

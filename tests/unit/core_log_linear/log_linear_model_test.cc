@@ -53,6 +53,17 @@ TEST(LogLinearModel, SeesNothingOfWhatFollows) {
   EXPECT_NE(model->Nats(data.test, From(300, 500)), model->Nats(other, From(300, 500)));
 }
 
+TEST(LogLinearModel, SaysWhatEachOfItsKeysWeighs) {
+  const TextDataset data = SampleText(60, 4000);
+  StatisticsCache cache({});
+  const auto model = LogLinearModel::Solve(Everything(), data, cache);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto mean = model->MeanGains();
+  EXPECT_EQ(mean.at("unigram"), model->gains()[model->shape().unigram_gain]);
+  EXPECT_NE(mean.at("1_seen"), 0);
+  EXPECT_NE(mean.at("recent"), 0);
+}
+
 TEST(LogLinearModel, IsFittedOnceForAllWhoShareACache) {
   const TextDataset data = SampleText(60, 4000);
   const std::string dir = testing::TempDir() + "/fitted_once";

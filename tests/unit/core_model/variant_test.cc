@@ -111,7 +111,7 @@ TEST(ResolvedVariant, DigestsAreStable) {
   EXPECT_EQ(TrialDigest(Must({}), 17, "abc"),
             Sha256Hex("saffron trial\nvariant="
                       "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-                      "\nseed=17\ndata=abc\nnumerics=1\n"));
+                      "\nseed=17\ndata=abc\nnumerics=2\n"));
 }
 
 TEST(ResolvedVariant, TrialDigestsDifferInEachPart) {
