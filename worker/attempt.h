@@ -18,6 +18,9 @@ struct TrialControls {
   const std::atomic<bool>& hand_back;
   CheckpointPlan checkpoints = {};
   std::string resume_from = {};
+  // Of an assignment with init_from: SlotFiles::init_from and init_missing.
+  std::string init_from = {};
+  std::string init_missing = {};
 };
 
 // Trains what is assigned; the errors are RunTrial's. Tests put their own in its place.

@@ -4,7 +4,7 @@
 // the worker lives; a folder whose worker died is adopted by the next worker of the coordinator.
 //
 //   t12-a3-400.safetensors   what attempt 3 of trial 12 left at step 400; -best, -last: for good
-//   t12-a4.resume            what attempt 4 starts from
+//   t12-a4.resume            what attempt 4 goes on from; .init: its parent's checkpoint
 
 #include <optional>
 #include <string>

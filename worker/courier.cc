@@ -25,6 +25,7 @@ constexpr absl::Duration kRetryMin = absl::Milliseconds(100);
 constexpr absl::Duration kRetryMax = absl::Seconds(5);
 constexpr int kFetchTries = 6;
 constexpr size_t kChunkBytes = 512 << 10;
+constexpr char kResumeSuffix[] = ".resume", kInitSuffix[] = ".init";
 
 absl::Status FromGrpc(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
@@ -38,6 +39,10 @@ bool Same(const v1::AttemptRef& a, const v1::AttemptRef& b) {
 bool IsFinal(const absl::Status& status) {
   return absl::IsNotFound(status) || absl::IsInvalidArgument(status) ||
          absl::IsUnimplemented(status) || absl::IsPermissionDenied(status);
+}
+
+bool IsAway(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
 void Remove(const std::string& path) {
@@ -85,17 +90,21 @@ void Courier::Open(const std::string& coordinator_id) {
 
 v1::SlotFiles Courier::FilesFor(const v1::Assignment& assignment) {
   v1::SlotFiles files;
-  std::string path;
   {
     std::lock_guard lock(mutex_);
-    if (!folder_.is_open()) return files;
+    if (!folder_.is_open()) {
+      files.set_init_missing("this worker has no folder for the files that it fetches");
+      return files;
+    }
     files.set_checkpoint_prefix(folder_.PrefixOf(assignment.ref()));
     files.set_checkpoint_every_s(options_.checkpoint_every_s);
     *files.mutable_keep() = assignment.keep_checkpoints();
-    if (!assignment.has_resume_from()) return files;
-    path = absl::StrCat(files.checkpoint_prefix(), ".resume");
   }
-  const absl::Status fetched = Fetch(assignment.resume_from(), path);
+  const std::string& prefix = files.checkpoint_prefix();
+  if (assignment.has_init_from()) FetchParent(assignment, prefix + kInitSuffix, &files);
+  if (!assignment.has_resume_from()) return files;
+  const std::string path = prefix + kResumeSuffix;
+  const absl::Status fetched = Fetch(assignment.resume_from(), path, absl::ZeroDuration());
   if (fetched.ok()) {
     files.set_resume_from(path);
   } else if (!absl::IsCancelled(fetched)) {
@@ -104,6 +113,25 @@ v1::SlotFiles Courier::FilesFor(const v1::Assignment& assignment) {
         " runs from the start, for its checkpoint cannot be had: ", fetched.message()));
   }
   return files;
+}
+
+void Courier::FetchParent(const v1::Assignment& assignment, const std::string& path,
+                          v1::SlotFiles* files) {
+  // Of parents whose checkpoint is not kept and that are made again, what the first one starts
+  // from.
+  const v1::Assignment* child = &assignment;
+  while (child->init_from().sha256().empty() && child->has_parent()) child = &child->parent();
+  if (!child->has_init_from()) return;
+  const v1::Artifact& artifact = child->init_from();
+  const std::string what = absl::StrCat("the ", artifact.role(), " checkpoint of trial ",
+                                        child->init_trial(), ", its parent,");
+  if (artifact.sha256().empty()) {
+    return files->set_init_missing(absl::StrCat(what, " is not kept"));
+  }
+  const absl::Status fetched = Fetch(artifact, path, options_.init_patience);
+  if (fetched.ok()) return files->set_init_from(path);
+  files->set_init_missing(absl::StrCat(what, " cannot be fetched: ", fetched.message(),
+                                       "; `saffron retry` tries again"));
 }
 
 void Courier::Send(const v1::AttemptRef& ref, v1::SlotCheckpoint checkpoint) {
@@ -153,7 +181,8 @@ void Courier::DropAll(Which which) {
 
 void Courier::Forget(const v1::AttemptRef& ref) {
   std::lock_guard lock(mutex_);
-  if (folder_.is_open()) Remove(absl::StrCat(folder_.PrefixOf(ref), ".resume"));
+  if (!folder_.is_open()) return;
+  for (const char* suffix : {kResumeSuffix, kInitSuffix}) Remove(folder_.PrefixOf(ref) + suffix);
 }
 
 void Courier::DropStates(const v1::AttemptRef& ref) {
@@ -259,11 +288,14 @@ absl::Status Courier::Put(const v1::OfferArtifactRequest& offer, int64_t offset)
   });
 }
 
-absl::Status Courier::Fetch(const v1::Artifact& artifact, const std::string& path) {
+absl::Status Courier::Fetch(const v1::Artifact& artifact, const std::string& path,
+                            absl::Duration patience) {
+  const absl::Time until = absl::Now() + patience;
   absl::Duration pause = kRetryMin;
   absl::Status status;
   const std::string part = path + ".part";
-  for (int attempt = 0; attempt < kFetchTries; ++attempt) {
+  for (int attempt = 0; attempt < kFetchTries || (IsAway(status) && absl::Now() < until);
+       ++attempt) {
     status = Receive(artifact, part);
     if (status.ok()) {
       const absl::StatusOr<std::string> digest = Sha256HexOfFile(part);

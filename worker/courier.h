@@ -2,8 +2,8 @@
 // Carries checkpoints between this worker's disk and the coordinator (artifact.proto), on a thread
 // of its own: training never waits for the network, but for the moment of a hand-back.
 //
-// Nothing here can fail a trial: a checkpoint that cannot be delivered or fetched costs the work
-// that it would have saved.
+// A checkpoint that cannot be delivered, or not be fetched to resume from, costs the work that it
+// would have saved and nothing else. Only what a trial starts from has to be had.
 
 #include <condition_variable>
 #include <deque>
@@ -31,6 +31,8 @@ class Courier {
     std::string dir;  // empty: no checkpoints
     std::string worker_id;
     double checkpoint_every_s = 120;
+    // How long to go on asking for a parent's checkpoint while the coordinator is away.
+    absl::Duration init_patience = absl::Minutes(10);
     std::function<void(const std::string&)> log;
   };
   explicit Courier(Options options);
@@ -40,15 +42,16 @@ class Courier {
   // From now on for this coordinator; delivers what dead workers left for it.
   void Open(const std::string& coordinator_id);
 
-  // The files of an attempt that is about to run; fetches what it resumes from, for which it takes
-  // its time. Where that cannot be had, the attempt runs from the start.
+  // The files of an attempt that is about to run; fetches what it resumes from and what it starts
+  // from, for which it takes its time. Without the former it runs from the start; without the
+  // latter SlotFiles::init_missing says why.
   v1::SlotFiles FilesFor(const v1::Assignment& assignment);
 
   // The attempt left a checkpoint. Of its states only the newest is delivered.
   void Send(const v1::AttemptRef& ref, v1::SlotCheckpoint checkpoint);
   // Waits until all that the attempt left is delivered, or not wanted, or `until`.
   void AwaitDelivery(const v1::AttemptRef& ref, absl::Time until);
-  // The attempt is over, and what it resumed from not needed any more.
+  // The attempt is over, and what it resumed and started from not needed any more.
   void Forget(const v1::AttemptRef& ref);
   // The attempt has a result: nobody will go on from its states.
   void DropStates(const v1::AttemptRef& ref);
@@ -68,7 +71,10 @@ class Courier {
   // OK: delivered or not wanted. Other errors than NOT_FOUND and INVALID_ARGUMENT: try again.
   absl::Status Deliver(const Parcel& parcel);
   absl::Status Put(const v1::OfferArtifactRequest& offer, int64_t offset);
-  absl::Status Fetch(const v1::Artifact& artifact, const std::string& path);
+  // Tries a few times, and while the coordinator cannot be reached until `patience` has passed.
+  absl::Status Fetch(const v1::Artifact& artifact, const std::string& path,
+                     absl::Duration patience);
+  void FetchParent(const v1::Assignment& assignment, const std::string& path, v1::SlotFiles* files);
   absl::Status Receive(const v1::Artifact& artifact, const std::string& path);
   // With `mutex_` held: removes waiting parcels for which `which` holds, and their files.
   template <typename Which>

@@ -117,7 +117,9 @@ TrialControls ControlsOf(const v1::SlotFiles& files, const Inbox& inbox, Reporti
                          .hand_back = inbox.hand_back(),
                          .checkpoints = {.prefix = files.checkpoint_prefix(),
                                          .keep = {files.keep().begin(), files.keep().end()}},
-                         .resume_from = files.resume_from()};
+                         .resume_from = files.resume_from(),
+                         .init_from = files.init_from(),
+                         .init_missing = files.init_missing()};
   if (files.checkpoint_every_s() > 0) {
     controls.checkpoints.every_s = files.checkpoint_every_s();
     // Who asks for them more often than that thinks less worth keeping, too.

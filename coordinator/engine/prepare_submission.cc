@@ -75,6 +75,7 @@ void AddInit(const VariantInit& init, const Submission& s, SubmittedVariant* out
   out->params["init_from.checkpoint"] = out->init->checkpoint;
   if (init.seed) out->params["init_from.seed"] = static_cast<int64_t>(*init.seed);
   if (!init.derive.empty()) out->params["init_from.derive"] = absl::StrJoin(init.derive, "; ");
+  if (init.reset_state) out->params["init_from.state"] = std::string("reset");
   absl::StrAppend(&out->label, out->label.empty() ? "" : " ", "from ", parent.label);
   if (parent.fingerprint == out->fingerprint && !parent.init) return;
   // The parent's digest carries its own ancestors' data; its own data is not in it.

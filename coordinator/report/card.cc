@@ -105,7 +105,12 @@ absl::StatusOr<Card> TrialCard(ReadSource& source, int64_t id) {
           "JOIN "
           "roadmap_trials rt ON rt.roadmap = r.id AND rt.revision = r.revision WHERE rt.trial = "
           "t.id) "
-          "AS roadmaps, t.failure_class AS failure_class, nullif(t.message, '') AS message, ",
+          "AS roadmaps, (SELECT 'trial ' || t.parent || coalesce(' (' || a.role || ' checkpoint ' "
+          "|| substr(a.sha256, 1, 12) || ', step ' || a.step || ')', '') FROM variants x "
+          "LEFT JOIN artifacts a ON a.id = (SELECT y.id FROM artifacts y WHERE y.trial = t.parent "
+          "AND y.kind = 'checkpoint' AND y.role = x.init_checkpoint ORDER BY y.attempt DESC, "
+          "y.id DESC LIMIT 1) WHERE x.id = t.variant AND t.parent IS NOT NULL) AS starts_from, "
+          "t.failure_class AS failure_class, nullif(t.message, '') AS message, ",
           kTime, "t.created_us / 1e6, 'unixepoch') AS created, ", kTime,
           "t.ended_us / 1e6, 'unixepoch') AS ended, t.numerics AS numerics, d.fingerprint AS data "
           "FROM trials t JOIN variants v ON v.id = t.variant JOIN datasets d ON d.id = t.data",

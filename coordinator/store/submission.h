@@ -29,6 +29,7 @@ struct SubmittedInit {
   std::optional<uint64_t> seed = {};  // of the parent's trial; not set: the same
   std::string checkpoint;             // "best" or "last"
   std::vector<std::string> derive = {};
+  // Whether the optimiser forgets the parent's steps is a param, "init_from.state".
 };
 
 struct SubmittedVariant {

@@ -113,6 +113,8 @@ std::string InitFromText(const v1::InitFrom& init) {
     for (const std::string& derive : init.derive()) parts.push_back(ParamValueText(derive));
     absl::StrAppend(&text, ", derive: [", absl::StrJoin(parts, ", "), "]");
   }
+  // Left out where it is the default, as it was before there was such a thing.
+  if (init.state() == v1::InitFrom::RESET) text += ", state: reset";
   return text + "}";
 }
 

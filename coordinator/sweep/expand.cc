@@ -15,6 +15,7 @@
 #include "core/base/digest.h"
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
+#include "core/train/start_rules.h"
 
 namespace saffron {
 namespace {
@@ -43,6 +44,7 @@ std::string InitDigest(const std::string& own, const std::string& parent, const 
                                   init.seed ? absl::StrCat(*init.seed) : "same", "\ncheckpoint ",
                                   init.best ? "best" : "last", "\n");
   for (const std::string& derive : init.derive) absl::StrAppend(&text, "derive ", derive, "\n");
+  if (init.reset_state) text += "state reset\n";
   return Sha256Hex(text);
 }
 
@@ -168,8 +170,11 @@ class Expander {
   // What the combination starts from; nothing, and a problem, when there is no such variant.
   std::optional<VariantInit> InitOf(const PlannedInit& init, const BlockExpander& expander,
                                     const Combination& combination) {
-    VariantInit out{
-        .parent = parent_.value_or(0), .seed = init.seed, .best = init.best, .derive = init.derive};
+    VariantInit out{.parent = parent_.value_or(0),
+                    .seed = init.seed,
+                    .best = init.best,
+                    .derive = init.derive,
+                    .reset_state = init.reset_state};
     if (init.settings.empty()) return out;
     std::map<std::string, ParamValue> given = combination.given;
     std::string text;
@@ -195,6 +200,16 @@ class Expander {
     return std::nullopt;
   }
 
+  // Whether the parent's model can be what the variant starts from; else a problem.
+  bool StartsFrom(const VariantInit& init, const PlannedInit& planned,
+                  const ResolvedVariant& variant, const BlockExpander& expander) {
+    const absl::Status fits =
+        CheckStart(result_.variants[init.parent].variant, variant, init.derive);
+    if (fits.ok()) return true;
+    problems_.Add(planned.place, "init_from", absl::StrCat(fits.message(), expander.Where()));
+    return false;
+  }
+
   bool AddCombination(const PlannedBlock& block, const BlockExpander& expander,
                       const Combination& combination) {
     absl::StatusOr<ResolvedVariant> variant = ResolvedVariant::Resolve(combination.given);
@@ -207,7 +222,9 @@ class Expander {
     std::optional<VariantInit> init;
     if (block.init) {
       init = InitOf(*block.init, expander, combination);
-      if (!init) return ++failures_ < Problems::kShownMax;
+      if (!init || !StartsFrom(*init, *block.init, *variant, expander)) {
+        return ++failures_ < Problems::kShownMax;
+      }
     }
     irrelevant_.erase(std::remove_if(irrelevant_.begin(), irrelevant_.end(),
                                      [&](const auto& key) { return variant->Has(key.first->key); }),

@@ -32,6 +32,7 @@ struct VariantInit {
   std::optional<uint64_t> seed = {};  // of the parent; not set: the trial's own
   bool best = false;                  // the parent's best checkpoint, not its last
   std::vector<std::string> derive = {};
+  bool reset_state = false;  // the optimiser forgets the parent's steps
 };
 
 struct ExpandedVariant {

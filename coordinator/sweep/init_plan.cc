@@ -8,6 +8,7 @@
 #include "coordinator/sweep/sweep_limits.h"
 #include "coordinator/sweep/sweep_plan.h"
 #include "core/data/utf8.h"
+#include "core/derive/derive_op.h"
 
 namespace saffron {
 namespace {
@@ -78,12 +79,17 @@ class InitPlanner {
     for (const std::string& derive : init.derive()) {
       if (derive.empty() || derive.size() > kDerivationBytesMax || FirstInvalidUtf8(derive)) {
         Fail(init, "init_from.derive",
-             absl::StrCat("want the name of a derivation and its arguments, at most ",
-                          kDerivationBytesMax, " bytes, got ",
-                          derive.empty() ? "none" : "something else"));
+             absl::StrCat("want operators such as mlp:x2, at most ", kDerivationBytesMax,
+                          " bytes, got ", derive.empty() ? "none" : "something else"));
+      } else if (const auto ops = ParseDeriveOps(derive); !ops.ok()) {
+        Fail(init, "init_from.derive", std::string(ops.status().message()));
       }
       planned.derive.push_back(derive);
     }
+    if (!v1::InitFrom::State_IsValid(init.state())) {
+      Fail(init, "init_from.state", "want keep or reset, got another");
+    }
+    planned.reset_state = init.state() == v1::InitFrom::RESET;
     plan_->blocks[i].init = std::move(planned);
   }
 

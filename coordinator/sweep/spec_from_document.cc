@@ -208,10 +208,17 @@ class SpecReader {
         init->set_checkpoint(static_cast<v1::InitFrom::Checkpoint>(EnumNumber(words, *word)));
       }
     }
+    if (const auto* state = map.Take("state")) {
+      const auto& words = *v1::InitFrom::State_descriptor();
+      if (const auto word =
+              ReadWord(state->value, "init_from.state", EnumWords(words), {}, problems_)) {
+        init->set_state(static_cast<v1::InitFrom::State>(EnumNumber(words, *word)));
+      }
+    }
     if (const auto* derive = map.Take("derive")) {
       for (const DocumentNode& item : ReadList(derive->value, "init_from.derive", problems_)) {
-        if (auto text = ReadText(item, "init_from.derive", "a derivation such as \"layers 4\"",
-                                 problems_)) {
+        if (auto text =
+                ReadText(item, "init_from.derive", "an operator such as mlp:x2", problems_)) {
           init->add_derive(*std::move(text));
         }
       }

@@ -63,6 +63,7 @@ struct PlannedInit {
   std::optional<uint64_t> seed = {};          // not set: the same as the trial's
   bool best = false;                          // the best checkpoint, not the last
   std::vector<std::string> derive = {};
+  bool reset_state = false;  // of the optimiser
 };
 
 struct PlannedBlock {

@@ -76,13 +76,19 @@ absl::Status CheckSize(const DeriveOp& op, const TransformerShape& shape) {
 
 }  // namespace
 
-absl::StatusOr<ModelExpansion> ExpandModel(const TransformerShape& parent, const DeriveOp& op) {
-  const ExpansionRule& rule = RuleOf(op.kind);
-  ModelExpansion expansion = {.shape = parent, .maps = {}};
-  TransformerShape& child = expansion.shape;
-  RETURN_IF_ERROR(rule.grow(op, child));
+absl::StatusOr<TransformerShape> ExpandShape(const TransformerShape& parent, const DeriveOp& op) {
+  TransformerShape child = parent;
+  RETURN_IF_ERROR(RuleOf(op.kind).grow(op, child));
   RETURN_IF_ERROR(CheckShape(child));
   RETURN_IF_ERROR(CheckSize(op, child));
+  return child;
+}
+
+absl::StatusOr<ModelExpansion> ExpandModel(const TransformerShape& parent, const DeriveOp& op) {
+  const ExpansionRule& rule = RuleOf(op.kind);
+  ModelExpansion expansion;
+  ASSIGN_OR_RETURN(expansion.shape, ExpandShape(parent, op));
+  const TransformerShape& child = expansion.shape;
   std::vector<int> layer_from(child.layers.size());
   std::iota(layer_from.begin(), layer_from.end(), 0);
   if (rule.layer_from != nullptr) layer_from = rule.layer_from(op, parent, child);

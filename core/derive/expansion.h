@@ -27,5 +27,7 @@ struct ModelExpansion {
 // expansion under LayerNorm, which zero-padding does not preserve. `parent` must satisfy
 // CheckShape; the child's shape does.
 absl::StatusOr<ModelExpansion> ExpandModel(const TransformerShape& parent, const DeriveOp& op);
+// The child's shape alone, in no time; errors likewise.
+absl::StatusOr<TransformerShape> ExpandShape(const TransformerShape& parent, const DeriveOp& op);
 
 }  // namespace saffron

@@ -34,29 +34,6 @@ std::vector<float> ToFloat(absl::Span<const double> values) {
   return {values.begin(), values.end()};
 }
 
-// "optimizer.m/layers.0.attn.wq" as state m of that tensor; nothing for other names.
-absl::StatusOr<std::vector<StoredState>> ReadState(const Safetensors& file) {
-  std::vector<StoredState> states;
-  for (const auto& [name, tensor] : file.tensors()) {
-    absl::string_view rest = name;
-    const size_t slash = rest.find('/');
-    if (!absl::ConsumePrefix(&rest, kStatePrefix) || slash == absl::string_view::npos) continue;
-    StoredState state;
-    state.slot = std::string(rest.substr(0, rest.find('/')));
-    state.tensor = std::string(rest.substr(rest.find('/') + 1));
-    state.kind = KindOfSlot(state.slot);
-    if (tensor.shape.empty() || tensor.shape.size() > 2) {
-      return absl::InvalidArgumentError(absl::StrCat(name, ": want a vector or a matrix"));
-    }
-    state.matrix.rows = tensor.shape.size() == 2 ? tensor.shape[0] : 1;
-    state.matrix.cols = tensor.shape.back();
-    ASSIGN_OR_RETURN(const std::vector<float> values, ReadFloats(file, name, tensor.shape));
-    state.matrix.values = ToDouble(values);
-    states.push_back(std::move(state));
-  }
-  return states;
-}
-
 // The parent's history with one more entry.
 absl::StatusOr<std::string> History(const Safetensors& parent, json entry) {
   json history = json::array();
@@ -92,16 +69,37 @@ absl::StatusOr<WrittenFile> WriteGrown(const std::string& to, const GrowableMode
 
 }  // namespace
 
-absl::StatusOr<GrowableModel> ReadGrowable(const Safetensors& file) {
+absl::StatusOr<std::vector<StoredState>> ReadStoredState(const Safetensors& file) {
+  // "optimizer.m/layers.0.attn.wq" is state m of that tensor; other names are none.
+  std::vector<StoredState> states;
+  for (const auto& [name, tensor] : file.tensors()) {
+    absl::string_view rest = name;
+    const size_t slash = rest.find('/');
+    if (!absl::ConsumePrefix(&rest, kStatePrefix) || slash == absl::string_view::npos) continue;
+    StoredState state;
+    state.slot = std::string(rest.substr(0, rest.find('/')));
+    state.tensor = std::string(rest.substr(rest.find('/') + 1));
+    state.kind = KindOfSlot(state.slot);
+    if (tensor.shape.empty() || tensor.shape.size() > 2) {
+      return absl::InvalidArgumentError(absl::StrCat(name, ": want a vector or a matrix"));
+    }
+    state.matrix.rows = tensor.shape.size() == 2 ? tensor.shape[0] : 1;
+    state.matrix.cols = tensor.shape.back();
+    ASSIGN_OR_RETURN(const std::vector<float> values, ReadFloats(file, name, tensor.shape));
+    state.matrix.values = ToDouble(values);
+    states.push_back(std::move(state));
+  }
+  return states;
+}
+
+absl::StatusOr<TransformerShape> ReadShape(const Safetensors& file) {
   const absl::StatusOr<std::string> shape = file.Metadata("shape");
   if (!shape.ok()) {
     return absl::InvalidArgumentError("holds no transformer (its metadata has no \"shape\")");
   }
-  GrowableModel model;
-  ASSIGN_OR_RETURN(model.shape, ParseShapeJson(*shape));
-  const TransformerLayout layout = LayOut(model.shape);
+  ASSIGN_OR_RETURN(TransformerShape parsed, ParseShapeJson(*shape));
   // A shape from anywhere: what it says must be there before memory is taken for it.
-  for (const ParameterTensor& tensor : layout.tensors) {
+  for (const ParameterTensor& tensor : LayOut(parsed).tensors) {
     const absl::StatusOr<TensorBytes> found = file.Tensor(tensor.name);
     const size_t bytes = sizeof(float) * static_cast<size_t>(tensor.size());
     if (found.ok() && found->bytes.size() == bytes) continue;
@@ -109,10 +107,17 @@ absl::StatusOr<GrowableModel> ReadGrowable(const Safetensors& file) {
         absl::StrCat("tensor ", tensor.name, ": its shape wants ", bytes, " bytes, got ",
                      found.ok() ? absl::StrCat(found->bytes.size()) : "no such tensor"));
   }
+  return parsed;
+}
+
+absl::StatusOr<GrowableModel> ReadGrowable(const Safetensors& file) {
+  GrowableModel model;
+  ASSIGN_OR_RETURN(model.shape, ReadShape(file));
+  const TransformerLayout layout = LayOut(model.shape);
   std::vector<float> parameters(static_cast<size_t>(layout.size));
   RETURN_IF_ERROR(ReadTensors(file, "", layout.tensors, absl::MakeSpan(parameters)));
   model.parameters = ToDouble(parameters);
-  ASSIGN_OR_RETURN(model.state, ReadState(file));
+  ASSIGN_OR_RETURN(model.state, ReadStoredState(file));
   return model;
 }
 

@@ -17,7 +17,15 @@
 
 namespace saffron {
 
-// INVALID_ARGUMENT: no transformer, or not with the tensors of its shape.
+// What a file holds of the state of the optimiser that trained the model in it; nothing where it
+// holds none. INVALID_ARGUMENT: a state that is no vector or matrix of float.
+absl::StatusOr<std::vector<StoredState>> ReadStoredState(const Safetensors& file);
+
+// The shape of the transformer in a file. INVALID_ARGUMENT: no transformer, or not with the tensors
+// of its shape, so that whoever takes memory for it may trust it.
+absl::StatusOr<TransformerShape> ReadShape(const Safetensors& file);
+
+// The model itself; errors likewise.
 absl::StatusOr<GrowableModel> ReadGrowable(const Safetensors& file);
 
 struct GrowOptions {

@@ -15,6 +15,7 @@
 #include "core/optim/parameter_groups.h"
 #include "core/optim/schedule.h"
 #include "core/train/batch_order.h"
+#include "core/train/beginning.h"
 #include "core/train/checkpoint_pace.h"
 #include "core/train/checkpoint_writer.h"
 #include "core/train/stopwatch.h"
@@ -106,6 +107,7 @@ class Run {
         checkpoints_(inputs),
         pace_(inputs.env.checkpoints) {
     state_.best_nats = std::numeric_limits<double>::infinity();
+    state_.optimizer_steps = optimizer.steps_done();
   }
 
   absl::StatusOr<BackpropReport> Go() {
@@ -155,13 +157,13 @@ class Run {
     if (!state.ok()) return absl::DataLossError(state.status().message());
     state_ = *std::move(state);
     model_.ArenaRestored();
-    optimizer_.RestoreSteps(state_.step);
+    optimizer_.RestoreSteps(state_.optimizer_steps);
     for (const Measurement& measurement : state_.curve) sink_.Record(measurement);
     pace_.Begin(state_.step);
     return absl::OkStatus();
   }
 
-  RunMemory Memory() { return {model_.arena(), optimizer_, Averaged()}; }
+  RunMemory Memory() { return {model_, optimizer_, Averaged()}; }
   // The moving average, empty when there is none.
   absl::Span<float> Averaged() {
     return extras_.average.has_value() ? extras_.average->values() : absl::Span<float>();
@@ -187,6 +189,7 @@ class Run {
     }
     if (clip_ > 0) ClipGlobalNorm(model_.arena(), clip_);
     optimizer_.Step(model_.arena(), lr_ * schedule_.Factor(step));
+    state_.optimizer_steps = optimizer_.steps_done();
     if (extras_.average.has_value()) extras_.average->Add(model_.arena().parameters(), step);
     state_.loss_sum += loss;
     ++state_.losses;
@@ -354,10 +357,12 @@ int64_t LargestBatch(const ResolvedVariant& variant) {
   return (variant.Int("train.batch") + parts - 1) / parts;
 }
 
-absl::StatusOr<BackpropReport> Backpropagate(const TrialInputs& inputs, Optimizer<float>& optimizer,
-                                             Trainable& model, MeasurementSink& sink) {
+absl::StatusOr<BackpropReport> Backpropagate(const TrialInputs& inputs, Beginning& beginning,
+                                             Optimizer<float>& optimizer, Trainable& model,
+                                             MeasurementSink& sink) {
   ASSIGN_OR_RETURN(const Schedule schedule, MakeScheduleOf(inputs.variant));
   RETURN_IF_ERROR(optimizer.Prepare(model.arena()));
+  RETURN_IF_ERROR(beginning.Carry(optimizer));
   ASSIGN_OR_RETURN(Extras extras, MakeExtras(inputs.variant, model.arena()));
   return Run(inputs, optimizer, schedule, std::move(extras), model, sink).Go();
 }

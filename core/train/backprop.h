@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/optim/optimizer.h"
+#include "core/train/beginning.h"
 #include "core/train/trial_model.h"
 
 namespace saffron {
@@ -37,9 +38,11 @@ struct BackpropReport {
 // Runs train.steps steps on the model's parameters and leaves in them what train.keep asks for.
 // Records "train/loss", "valid/nats_per_token" and "valid/perplexity" at every evaluation; the
 // first is before step 1. With train.ema the latter two are of the averaged parameters, and
-// "raw/valid/nats_per_token" is of the others. Prepares `optimizer`. CANCELLED when stopped.
-absl::StatusOr<BackpropReport> Backpropagate(const TrialInputs& inputs, Optimizer<float>& optimizer,
-                                             Trainable& model, MeasurementSink& sink);
+// "raw/valid/nats_per_token" is of the others. Prepares `optimizer`, which goes on with what
+// `beginning` has for it. CANCELLED when stopped.
+absl::StatusOr<BackpropReport> Backpropagate(const TrialInputs& inputs, Beginning& beginning,
+                                             Optimizer<float>& optimizer, Trainable& model,
+                                             MeasurementSink& sink);
 
 // The most examples that LossAndGradient is given at once: train.batch, or a part of it with
 // train.accumulate; 1024 for a variant without steps.

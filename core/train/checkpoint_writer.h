@@ -28,9 +28,9 @@ class CheckpointWriter {
   }
 
   // A model for good.
-  void SaveModel(const std::string& role, int64_t step, const ParameterArena<float>& arena) const {
+  void SaveModel(const std::string& role, int64_t step, Trainable& model) const {
     const std::string path = Path(role);
-    Tell(path, WriteModel(path, inputs_, step, arena), step, role);
+    Tell(path, WriteModel(path, inputs_, step, model), step, role);
   }
 
  private:

@@ -129,7 +129,9 @@ class LogLinearTrial : public TrialModel, public Trainable {
     return absl::OkStatus();
   }
 
-  Trainable* trainable() override { return this; }
+  Trainable* trainable() override {
+    return network_ != nullptr || gains_.has_value() ? this : nullptr;
+  }
 
   absl::StatusOr<Score> Evaluate(Split split) override {
     // Chosen on the validation split, for the parameters that were kept.

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/derive/growable_file.h"
 #include "core/train/score_metrics.h"
 #include "core/train/trial_families.h"
 
@@ -21,7 +22,15 @@ absl::StatusOr<std::unique_ptr<StoredModel>> StoredModel::Open(const std::string
   if (!variant.ok()) return refuse(variant.status());
   stored->model_ = MakeTrialModel(*variant);
   if (stored->model_ == nullptr) return refuse(absl::InvalidArgumentError("has no model"));
-  const TrialInputs inputs{*variant, stored->header_.seed, stored->header_.data_fingerprint, env};
+  // What grew has a shape of its own; its variant is that of the trial it comes from.
+  const auto shape = file->content().metadata().find("shape");
+  const bool has_shape = shape != file->content().metadata().end();
+  if (has_shape) {
+    if (const auto read = ReadShape(file->content()); !read.ok()) return refuse(read.status());
+  }
+  const TrialInputs inputs{
+      *variant,  stored->header_.seed,          stored->header_.data_fingerprint, env,
+      has_shape, has_shape ? shape->second : ""};
   RETURN_IF_ERROR(stored->model_->Load(inputs));
   RETURN_IF_ERROR(stored->model_->Start(inputs, /*moments=*/0));
   Trainable* const trainable = stored->model_->trainable();

@@ -104,10 +104,13 @@ Score TextTask::ScoreOf(Split split, const Evaluation& evaluation, bool has_accu
   return score;
 }
 
-absl::Status TextTask::CheckId(int32_t id) const {
-  if (id >= 0 && id < data_->vocab) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("token: want an id from 0 to ", data_->vocab - 1, ", got ", id));
+absl::Status TextTask::CheckIds(absl::Span<const int32_t> ids) const {
+  for (const int32_t id : ids) {
+    if (id >= 0 && id < data_->vocab) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("token: want an id from 0 to ", data_->vocab - 1, ", got ", id));
+  }
+  return absl::OkStatus();
 }
 
 double TextTask::PriorNats() const {

@@ -68,7 +68,7 @@ class TextTask {
   absl::StatusOr<std::vector<double>> NextNats(absl::Span<const int32_t> tokens,
                                                NatsOfLast nats_of_last) const {
     std::vector<int32_t> stream(tokens.begin(), tokens.end());
-    for (const int32_t id : stream) RETURN_IF_ERROR(CheckId(id));
+    RETURN_IF_ERROR(CheckIds(stream));
     stream.push_back(0);
     std::vector<double> nats;
     for (int32_t id = 0; id < data_->vocab; ++id) {
@@ -78,13 +78,14 @@ class TextTask {
     return nats;
   }
 
+  // INVALID_ARGUMENT: an id that is not below the vocabulary's size.
+  absl::Status CheckIds(absl::Span<const int32_t> ids) const;
+
   // Mean loss on the curve's targets of the smoothed token frequencies of the training stream: what
   // a model is expected to stay below.
   double PriorNats() const;
 
  private:
-  absl::Status CheckId(int32_t id) const;
-
   std::shared_ptr<const TextDataset> data_;
   std::vector<int64_t> train_, valid_, test_, curve_;
 };

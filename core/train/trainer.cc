@@ -84,22 +84,8 @@ void KeepModel(TrialModel& model, int64_t step, bool is_tuned, const TrialInputs
   const CheckpointWriter checkpoints(inputs);
   Trainable* const trainable = model.trainable();
   if (trainable == nullptr) return;
-  if (checkpoints.Keeps("best")) checkpoints.SaveModel("best", step, trainable->arena());
-  if (!is_tuned && checkpoints.Keeps("last"))
-    checkpoints.SaveModel("last", step, trainable->arena());
-}
-
-absl::Status StartFromAnother(TrialModel& model, const TrialInputs& inputs) {
-  if (inputs.env.init_from.empty()) return absl::OkStatus();
-  Trainable* const trainable = model.trainable();
-  if (trainable == nullptr) {
-    return absl::InvalidArgumentError(
-        "init_from: the model has no parameters that a checkpoint could give; want one that is "
-        "trained");
-  }
-  RETURN_IF_ERROR(ReadStart(inputs.env.init_from, inputs, trainable->arena()));
-  trainable->ArenaRestored();
-  return absl::OkStatus();
+  if (checkpoints.Keeps("best")) checkpoints.SaveModel("best", step, *trainable);
+  if (!is_tuned && checkpoints.Keeps("last")) checkpoints.SaveModel("last", step, *trainable);
 }
 
 bool IsAtLeastOne(const ResolvedVariant& variant, const char* key) {
@@ -108,7 +94,7 @@ bool IsAtLeastOne(const ResolvedVariant& variant, const char* key) {
 
 // Solve, backpropagate, polish, evaluate.
 absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& inputs,
-                                          MeasurementSink& sink) {
+                                          Beginning& beginning, MeasurementSink& sink) {
   const Stopwatch total;
   const PeakMemoryMeter memory;
   const StatisticsCache::Counters cache_before = inputs.env.statistics->counters();
@@ -127,14 +113,18 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
     ASSIGN_OR_RETURN(optimizer, MakeOptimizerOf(inputs.variant));
   }
   RETURN_IF_ERROR(model.Start(inputs, /*moments=*/0));
-  RETURN_IF_ERROR(StartFromAnother(model, inputs));
+  if (beginning.given()) {
+    CHECK(model.trainable() != nullptr) << "CheckStart lets no such model pass";
+    RETURN_IF_ERROR(beginning.Fill(*model.trainable()));
+  }
   metrics["time/solve_s"] = phase.Lap();
   RETURN_IF_ERROR(CheckNotStopped(inputs));
 
   BackpropReport report;
   if (is_tuned) {
     CHECK(model.trainable() != nullptr) << "train.steps is relevant to a model without gradients";
-    ASSIGN_OR_RETURN(report, Backpropagate(inputs, *optimizer, *model.trainable(), sink));
+    ASSIGN_OR_RETURN(report,
+                     Backpropagate(inputs, beginning, *optimizer, *model.trainable(), sink));
     AddBackprop(inputs.variant, report, &metrics);
   }
   metrics["time/train_s"] = report.train_seconds;
@@ -165,6 +155,7 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
     KeepModel(model, report.best_step, is_tuned, inputs);
   }
   model.Describe(&metrics);
+  beginning.Describe(&metrics);
   if (is_tuned) {
     metrics["model/parameters_trained"] -= static_cast<double>(report.frozen_parameters);
   } else {
@@ -206,12 +197,17 @@ std::unique_ptr<TrialModel> MakeTrialModel(const ResolvedVariant& variant) {
 absl::StatusOr<TrialResult> RunTrial(const ResolvedVariant& variant, uint64_t seed,
                                      const std::string& data_fingerprint, const TrainerEnv& env,
                                      MeasurementSink& sink) {
-  const TrialInputs inputs{variant, seed, data_fingerprint, env};
   try {
-    if (variant.String("model.type") == "noop") return RunNoopTrial(inputs, sink);
+    if (variant.String("model.type") == "noop") {
+      return RunNoopTrial({variant, seed, data_fingerprint, env}, sink);
+    }
+    ASSIGN_OR_RETURN(Beginning beginning, Beginning::Find(variant, seed, data_fingerprint, env));
+    const TrialInputs inputs{
+        variant,          seed, data_fingerprint, env, beginning.given(), beginning.shape(),
+        &beginning.init()};
     const std::unique_ptr<TrialModel> model = MakeTrialModel(variant);
     CHECK(model != nullptr) << "no trainer for " << variant.String("model.type");
-    return RunModelTrial(*model, inputs, sink);
+    return RunModelTrial(*model, inputs, beginning, sink);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
         "out of memory; lower train.batch, model.bits or data.vocab, or give the slot more memory");

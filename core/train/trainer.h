@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,20 @@ struct CheckpointPlan {
   std::function<void(const absl::StatusOr<SavedCheckpoint>&)> on_saved = {};
 };
 
+// A checkpoint of another trial, as a start.
+struct StartFrom {
+  std::string path = {};     // empty: it is not to be had
+  std::string missing = {};  // why not, and what to do
+  std::string sha256 = {};   // of the file
+  // What is done to the model before training (core/derive/derive_op.h), in order; for transformers
+  // alone. None: what makes it as large as the variant wants it (core/derive/ops_between.h), which
+  // is nothing for a model of the same size.
+  std::vector<std::string> derive = {};
+  // Whether the optimiser goes on with what it remembered of the parent's steps, where the file
+  // holds that ("last" checkpoints of the same optimiser do), or starts anew.
+  bool keep_state = true;
+};
+
 struct TrainerEnv {
   DataStore* data = nullptr;
   StatisticsCache* statistics = nullptr;
@@ -77,16 +92,16 @@ struct TrainerEnv {
   // learning curve again, and its metrics are bit for bit those of a run that was never stopped.
   // Empty: from the start.
   std::string resume_from = {};
-  // A checkpoint of another trial: this one's parameters start at those in it instead of being
-  // solved or drawn. The tensors' names and shapes must be those of this model, the vocabulary the
-  // same. Empty: no other trial.
-  std::string init_from = {};
+  // This trial's parameters start at those of another trial's model instead of being solved or
+  // drawn. Its steps, schedule and batches start at 0 all the same.
+  std::optional<StartFrom> init_from = {};
 };
 
 // INVALID_ARGUMENT: the variant cannot be trained (says why). NOT_FOUND: its corpus is missing.
 // FAILED_PRECONDITION: the corpus's fingerprint is not `data_fingerprint` (the corpus changed under
 // the same name), or the state to resume from is another trial's, or the checkpoint to start from
-// has another vocabulary or other tensors. DATA_LOSS: such a file cannot be read. CANCELLED:
+// is missing, has another vocabulary or another shape, or cannot be grown exactly. DATA_LOSS: such
+// a file cannot be read. CANCELLED:
 // stopped. RESOURCE_EXHAUSTED: out of memory. Divergence (a loss that is not finite, or above ten
 // times the unigram's after the first evaluation) is an outcome, no error.
 absl::StatusOr<TrialResult> RunTrial(const ResolvedVariant& variant, uint64_t seed,

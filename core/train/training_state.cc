@@ -142,6 +142,21 @@ absl::Status CheckSameTrial(const CheckpointHeader& header, const TrialInputs& i
   return differs("numerics version", absl::StrCat(header.numerics), absl::StrCat(kNumericsVersion));
 }
 
+// What every checkpoint of the trial begins with.
+std::map<std::string, std::string> MetadataOf(const TrialInputs& inputs, const Trainable& model,
+                                              const std::string& content, int64_t step) {
+  std::map<std::string, std::string> metadata = {{"format", "saffron"},
+                                                 {"content", content},
+                                                 {"variant", JsonOf(inputs.variant)},
+                                                 {"seed", absl::StrCat(inputs.seed)},
+                                                 {"data", inputs.data_fingerprint},
+                                                 {"numerics", absl::StrCat(kNumericsVersion)},
+                                                 {"step", absl::StrCat(step)}};
+  if (const std::string shape = model.shape(); !shape.empty()) metadata["shape"] = shape;
+  if (inputs.init != nullptr && !inputs.init->empty()) metadata["init_from"] = *inputs.init;
+  return metadata;
+}
+
 absl::StatusOr<TrainingState> ReadState(const Safetensors& file, const TrialInputs& inputs,
                                         RunMemory memory) {
   ASSIGN_OR_RETURN(const CheckpointHeader header, ReadCheckpointHeader(file));
@@ -155,10 +170,12 @@ absl::StatusOr<TrainingState> ReadState(const Safetensors& file, const TrialInpu
   if (state.step < 0 || state.step > inputs.variant.Int("train.steps")) {
     return absl::InvalidArgumentError(absl::StrCat("step ", state.step, " is none of the run's"));
   }
+  state.optimizer_steps = header.optimizer_steps;
   RETURN_IF_ERROR(ReadProgress(file, &state));
   ASSIGN_OR_RETURN(state.curve, ReadCurve(file));
-  const std::vector<ParameterTensor>& layout = memory.arena.tensors();
-  RETURN_IF_ERROR(ReadTensors(file, "", layout, memory.arena.parameters()));
+  ParameterArena<float>& arena = memory.model.arena();
+  const std::vector<ParameterTensor>& layout = arena.tensors();
+  RETURN_IF_ERROR(ReadTensors(file, "", layout, arena.parameters()));
   for (const StateArray<float>& array : memory.optimizer.State()) {
     RETURN_IF_ERROR(ReadTensors(file, StatePrefix(array), {array.tensor}, array.values));
   }
@@ -167,11 +184,11 @@ absl::StatusOr<TrainingState> ReadState(const Safetensors& file, const TrialInpu
   }
   const bool has_best = !layout.empty() && file.tensors().count(kBestPrefix + layout[0].name) > 0;
   if (has_best) {
-    state.best_parameters.resize(memory.arena.parameters().size());
+    state.best_parameters.resize(arena.parameters().size());
     RETURN_IF_ERROR(ReadTensors(file, kBestPrefix, layout, absl::MakeSpan(state.best_parameters)));
   }
   if (has_best && !memory.average.empty()) {
-    state.best_unaveraged.resize(memory.arena.parameters().size());
+    state.best_unaveraged.resize(arena.parameters().size());
     RETURN_IF_ERROR(
         ReadTensors(file, kBestUnaveragedPrefix, layout, absl::MakeSpan(state.best_unaveraged)));
   }
@@ -190,17 +207,6 @@ absl::StatusOr<std::map<std::string, ParamValue>> ParamsFromJson(const std::stri
   return params;
 }
 
-std::map<std::string, std::string> CheckpointMetadata(const TrialInputs& inputs,
-                                                      const std::string& content, int64_t step) {
-  return {{"format", "saffron"},
-          {"content", content},
-          {"variant", JsonOf(inputs.variant)},
-          {"seed", absl::StrCat(inputs.seed)},
-          {"data", inputs.data_fingerprint},
-          {"numerics", absl::StrCat(kNumericsVersion)},
-          {"step", absl::StrCat(step)}};
-}
-
 absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file) {
   const absl::StatusOr<std::string> format = file.Metadata("format");
   if (!format.ok() || *format != "saffron") {
@@ -214,12 +220,18 @@ absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file) {
   ASSIGN_OR_RETURN(header.numerics, WholeNumber<int>(file, "numerics"));
   ASSIGN_OR_RETURN(header.content, file.Metadata("content"));
   ASSIGN_OR_RETURN(header.step, WholeNumber<int64_t>(file, "step"));
+  header.optimizer_steps = header.step;
+  if (file.Metadata("optimizer_steps").ok()) {
+    ASSIGN_OR_RETURN(header.optimizer_steps, WholeNumber<int64_t>(file, "optimizer_steps"));
+  }
   return header;
 }
 
 absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const TrialInputs& inputs,
                                                const TrainingState& state, RunMemory memory) {
-  std::map<std::string, std::string> metadata = CheckpointMetadata(inputs, "state", state.step);
+  std::map<std::string, std::string> metadata =
+      MetadataOf(inputs, memory.model, "state", state.step);
+  metadata["optimizer_steps"] = absl::StrCat(state.optimizer_steps);
   json progress = json::object();
   VisitNumbers(state, [&](const char* name, const auto& field) { progress[name] = field; });
   metadata["progress"] = progress.dump();
@@ -227,8 +239,8 @@ absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const Tr
   metadata["curve_keys"] = json(curve.keys).dump();
 
   TensorList list;
-  const std::vector<ParameterTensor>& layout = memory.arena.tensors();
-  AddTensors("", layout, memory.arena.parameters(), &list);
+  const std::vector<ParameterTensor>& layout = memory.model.arena().tensors();
+  AddTensors("", layout, memory.model.arena().parameters(), &list);
   for (const StateArray<float>& array : memory.optimizer.State()) {
     AddTensors(StatePrefix(array), {array.tensor}, array.values, &list);
   }
@@ -247,44 +259,14 @@ absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const Tr
 }
 
 absl::StatusOr<WrittenFile> WriteModel(const std::string& path, const TrialInputs& inputs,
-                                       int64_t step, const ParameterArena<float>& arena) {
+                                       int64_t step, Trainable& model) {
   TensorList list;
-  AddTensors("", arena.tensors(), arena.parameters(), &list);
-  return WriteSafetensors(path, CheckpointMetadata(inputs, "model", step), std::move(list.tensors));
+  AddTensors("", model.arena().tensors(), model.arena().parameters(), &list);
+  return WriteSafetensors(path, MetadataOf(inputs, model, "model", step), std::move(list.tensors));
 }
 
 absl::Status ReadModel(const Safetensors& file, ParameterArena<float>& arena) {
   return ReadTensors(file, "", arena.tensors(), arena.parameters());
-}
-
-absl::Status ReadStart(const std::string& path, const TrialInputs& inputs,
-                       ParameterArena<float>& arena) {
-  const absl::StatusOr<std::unique_ptr<SafetensorsFile>> file = SafetensorsFile::Open(path);
-  if (!file.ok()) return absl::DataLossError(file.status().message());
-  const absl::StatusOr<CheckpointHeader> header = ReadCheckpointHeader((*file)->content());
-  if (!header.ok()) {
-    return absl::DataLossError(absl::StrCat(path, ": ", header.status().message()));
-  }
-  // Ids mean the same only over the same text, cut up in the same way.
-  const auto differs = [&](absl::string_view what) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the checkpoint to start from is of another model: ", what));
-  };
-  if (header->data_fingerprint != inputs.data_fingerprint) {
-    return differs(absl::StrCat("its data fingerprint is ", header->data_fingerprint,
-                                ", here it is ", inputs.data_fingerprint));
-  }
-  for (const char* key : {"data.tokenizer", "data.vocab"}) {
-    const auto theirs = header->params.find(key);
-    const auto ours = inputs.variant.params().find(key);
-    const std::string a =
-        theirs == header->params.end() ? "not set" : ParamValueText(theirs->second);
-    const std::string b =
-        ours == inputs.variant.params().end() ? "not set" : ParamValueText(ours->second);
-    if (a != b) return differs(absl::StrCat("its ", key, " is ", a, ", here it is ", b));
-  }
-  const absl::Status read = ReadModel((*file)->content(), arena);
-  return read.ok() ? read : differs(read.message());
 }
 
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& path, const TrialInputs& inputs,

@@ -12,7 +12,9 @@
 //   curve.step, curve.value    the learning curve so far; curve.key: index into "curve_keys"
 //   metadata                   "format" saffron, "content" state (or model), the trial ("variant"
 //   as JSON,
-//                              "seed", "data", "numerics"), "step", "progress" (JSON)
+//                              "seed", "data", "numerics"), "step", "progress" (JSON), of a
+//                              transformer its "shape" (shape_json.h), and of a trial that started
+//                              from another one's model "init_from" (JSON)
 
 #include <cstdint>
 #include <map>
@@ -31,6 +33,8 @@ namespace saffron {
 // Where a run stands, the arena apart.
 struct TrainingState {
   int64_t step = 0;  // steps done
+  // Steps that the optimiser counts: more, where it goes on with the state of a parent's.
+  int64_t optimizer_steps = 0;
   int64_t evaluated_targets = 0;
   double train_loss = 0;  // of the last stretch between evaluations
   double loss_sum = 0;    // since the last evaluation
@@ -47,9 +51,9 @@ struct TrainingState {
 
 // The memory of a run that its state is read from and into.
 struct RunMemory {
-  ParameterArena<float>& arena;
+  Trainable& model;
   Optimizer<float>& optimizer;  // prepared
-  absl::Span<float> average;    // as in the arena; empty when there is none
+  absl::Span<float> average;    // as the model's arena; empty when there is none
 };
 
 // What a file says of the trial that it belongs to.
@@ -60,14 +64,11 @@ struct CheckpointHeader {
   int numerics = 0;
   std::string content;  // "state" or "model"
   int64_t step = 0;
+  int64_t optimizer_steps = 0;  // of a state
 };
 
 // The keys and values of a JSON object. INVALID_ARGUMENT when it is something else.
 absl::StatusOr<std::map<std::string, ParamValue>> ParamsFromJson(const std::string& text);
-
-// The metadata that every checkpoint of the trial begins with.
-std::map<std::string, std::string> CheckpointMetadata(const TrialInputs& inputs,
-                                                      const std::string& content, int64_t step);
 
 // INVALID_ARGUMENT when the file is no checkpoint of this program.
 absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file);
@@ -75,17 +76,13 @@ absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file);
 absl::StatusOr<WrittenFile> WriteTrainingState(const std::string& path, const TrialInputs& inputs,
                                                const TrainingState& state, RunMemory memory);
 
-// A model without the state of a run: the arena's parameters.
+// A model without the state of a run: its parameters.
 absl::StatusOr<WrittenFile> WriteModel(const std::string& path, const TrialInputs& inputs,
-                                       int64_t step, const ParameterArena<float>& arena);
+                                       int64_t step, Trainable& model);
 
 // Fills the arena's parameters from a model or a state. INVALID_ARGUMENT naming the tensor that is
 // missing or has another shape.
 absl::Status ReadModel(const Safetensors& file, ParameterArena<float>& arena);
-
-// Fills the arena's parameters from another trial's checkpoint (TrainerEnv::init_from).
-absl::Status ReadStart(const std::string& path, const TrialInputs& inputs,
-                       ParameterArena<float>& arena);
 
 // Fills the memory and returns the rest. NOT_FOUND: no such file. INVALID_ARGUMENT: no safetensors
 // file, or not with what this model and optimiser need. FAILED_PRECONDITION: it belongs to another

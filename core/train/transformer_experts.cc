@@ -2,25 +2,10 @@
 
 #include <algorithm>
 
-#include "core/base/check.h"
+#include "core/transformer/kind_names.h"
 
 namespace saffron {
 namespace {
-
-SecondPolicy PolicyOf(const std::string& name) {
-  if (name == "all") return SecondPolicy::kAll;
-  if (name == "none") return SecondPolicy::kNone;
-  if (name == "threshold") return SecondPolicy::kThreshold;
-  CHECK(name == "random") << "model.second_policy " << name;
-  return SecondPolicy::kRandom;
-}
-
-DensePlace DensePlaceOf(const std::string& name) {
-  if (name == "before") return DensePlace::kBefore;
-  if (name == "after") return DensePlace::kAfter;
-  CHECK(name == "none") << "model.sparse_dense " << name;
-  return DensePlace::kNone;
-}
 
 bool HasExperts(const ResolvedVariant& v) { return v.Has("model.expert_top"); }
 
@@ -35,11 +20,11 @@ void AddExperts(const ResolvedVariant& v, TransformerShape& shape) {
   moe.gates = moe.top == 1 ? MoeGates::kAll : MoeGates::kSelected;
   if (v.Has("model.capacity")) moe.capacity_factor = v.Double("model.capacity");
   moe.eval_capacity_factor = v.Double("model.eval_capacity");
-  if (v.Has("model.second_policy")) moe.second = PolicyOf(v.String("model.second_policy"));
+  if (v.Has("model.second_policy"))
+    moe.second = KindOf<SecondPolicy>(v.String("model.second_policy"));
   if (v.Has("model.second_threshold")) moe.threshold = v.Double("model.second_threshold");
-  moe.slots =
-      v.String("model.slots") == "choice_major" ? SlotOrder::kChoiceMajor : SlotOrder::kTokenMajor;
-  moe.dense = DensePlaceOf(v.String("model.sparse_dense"));
+  moe.slots = KindOf<SlotOrder>(v.String("model.slots"));
+  moe.dense = KindOf<DensePlace>(v.String("model.sparse_dense"));
   const auto every = static_cast<size_t>(v.Int("model.expert_every"));
   for (size_t i = every - 1; i < shape.layers.size(); i += every) shape.layers[i].moe = moe;
 }

@@ -16,68 +16,18 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/math/exp.h"
 #include "core/model/registry.h"
-#include "core/model/transformer_sizes.h"
 #include "core/train/text_task.h"
 #include "core/train/transformer_experts.h"
 #include "core/train/transformer_start.h"
 #include "core/train/trial_families.h"
+#include "core/train/variant_shape.h"
+#include "core/transformer/shape_json.h"
 #include "core/transformer/transformer_init.h"
 
 namespace saffron {
 namespace {
-
-template <typename Kind>
-Kind Choice(const ResolvedVariant& variant, const char* key,
-            std::initializer_list<std::pair<const char*, Kind>> kinds) {
-  for (const auto& [name, kind] : kinds) {
-    if (variant.String(key) == name) return kind;
-  }
-  CHECK(false) << key << " " << variant.String(key);
-  return kinds.begin()->second;
-}
-
-TransformerShape ShapeOf(const ResolvedVariant& v, int vocab) {
-  TransformerShape shape;
-  shape.vocab = vocab;
-  shape.width = static_cast<int>(v.Int("model.hidden_width"));
-  shape.context = static_cast<int>(v.Int("model.window"));
-  shape.norm =
-      Choice<NormKind>(v, "model.norm", {{"rms", NormKind::kRms}, {"layer", NormKind::kLayer}});
-  shape.positions = Choice<PositionKind>(v, "model.positions",
-                                         {{"rope", PositionKind::kRope},
-                                          {"alibi", PositionKind::kAlibi},
-                                          {"learned", PositionKind::kLearned},
-                                          {"none", PositionKind::kNone}});
-  shape.mlp = Choice<MlpKind>(v, "model.mlp",
-                              {{"relu", MlpKind::kRelu},
-                               {"gelu", MlpKind::kGelu},
-                               {"gelu_tanh", MlpKind::kGeluTanh},
-                               {"geglu", MlpKind::kGeglu},
-                               {"swiglu", MlpKind::kSwiglu}});
-  shape.mlp_unit_bias = Choice<MlpUnitBias>(v, "model.unit_bias",
-                                            {{"none", MlpUnitBias::kNone},
-                                             {"multiplicative", MlpUnitBias::kMultiplicative},
-                                             {"additive", MlpUnitBias::kAdditive}});
-  shape.biases = v.Bool("model.biases");
-  shape.tied = v.Bool("model.tie");
-  shape.readout_bias = true;
-  TransformerLayerShape layer;
-  layer.heads = static_cast<int>(v.Int("model.heads"));
-  const auto kv_heads = static_cast<int>(v.Int("model.kv_heads"));
-  layer.kv_heads = kv_heads == 0 ? layer.heads : kv_heads;
-  layer.key_dim = layer.value_dim =
-      static_cast<int>(HeadDim(shape.width, layer.heads, v.Int("model.head_dim")));
-  layer.mlp_width =
-      static_cast<int>(MlpWidth(shape.width, v.String("model.mlp"), v.Int("model.mlp_width")));
-  if (shape.positions == PositionKind::kRope) {
-    layer.rope_frequencies = RopeFrequencies(layer.key_dim);
-  }
-  if (shape.positions == PositionKind::kAlibi) layer.alibi_slopes = AlibiSlopes(layer.heads);
-  shape.layers.assign(static_cast<size_t>(v.Int("model.layers")), layer);
-  AddExperts(v, shape);
-  return shape;
-}
 
 class TransformerTrial : public TrialModel, public Trainable {
  public:
@@ -104,7 +54,9 @@ class TransformerTrial : public TrialModel, public Trainable {
     options.moe = MoeTrainingOf(v);
     options.bf16 = v.String("train.precision") == "bf16";
     flops_ = EstimateCost(v).target_flops;
-    ASSIGN_OR_RETURN(network_, TransformerNetwork<float>::Create(ShapeOf(v, data.vocab), options));
+    ASSIGN_OR_RETURN(const TransformerShape shape, ShapeToTrain(inputs, data.vocab));
+    ASSIGN_OR_RETURN(network_, TransformerNetwork<float>::Create(shape, options));
+    if (inputs.given) return absl::OkStatus();
     const std::vector<double> drawn = DrawTransformer(network_->shape(), inputs.seed);
     std::copy(drawn.begin(), drawn.end(), network_->arena().parameters().begin());
     if (v.String("train.init") != "explicit") return absl::OkStatus();
@@ -135,6 +87,23 @@ class TransformerTrial : public TrialModel, public Trainable {
     const Evaluation evaluation = EvaluateWindows(windows);
     if (watched) routing_.Stop(*network_);
     return task_->ScoreOf(split, evaluation, /*has_accuracy=*/true);
+  }
+
+  absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) override {
+    RETURN_IF_ERROR(task_->CheckIds(tokens));
+    // A document begins after the end of another.
+    std::vector<int32_t> seen = {task_->data().eod};
+    seen.insert(seen.end(), tokens.begin(), tokens.end());
+    const auto length = std::min(window_, static_cast<int64_t>(seen.size()));
+    const auto last = absl::MakeConstSpan(seen).last(static_cast<size_t>(length));
+    const int64_t vocab = task_->data().vocab;
+    std::vector<float> logits(static_cast<size_t>(length * vocab));
+    network_->Logits(last, length, absl::MakeSpan(logits));
+    const float* row = &logits[(length - 1) * vocab];
+    const double log_sum = LogSumExp(row, vocab);
+    std::vector<double> nats(static_cast<size_t>(vocab));
+    for (int64_t id = 0; id < vocab; ++id) nats[id] = log_sum - row[id];
+    return nats;
   }
 
   void Describe(std::map<std::string, double>* metrics) const override {
@@ -174,6 +143,7 @@ class TransformerTrial : public TrialModel, public Trainable {
     return network_->LossAndGradient(inputs_, targets_, window_, step_, first);
   }
   ParameterArena<float>& arena() override { return network_->arena(); }
+  std::string shape() const override { return ShapeJson(network_->shape()); }
   Evaluation EvaluateCurve() override { return EvaluateSpread(Split::kValid, kCurveSample); }
   double PriorNats() const override { return task_->PriorNats(); }
 
@@ -183,6 +153,15 @@ class TransformerTrial : public TrialModel, public Trainable {
   struct Windows {
     std::vector<int32_t> inputs, targets;
   };
+
+  // The variant's, or that of the model that its parameters will come from.
+  static absl::StatusOr<TransformerShape> ShapeToTrain(const TrialInputs& inputs, int vocab) {
+    if (inputs.shape.empty()) return ShapeOf(inputs.variant, vocab);
+    ASSIGN_OR_RETURN(TransformerShape shape, ParseShapeJson(inputs.shape));
+    if (shape.vocab == vocab) return shape;
+    return absl::InvalidArgumentError(
+        absl::StrCat("its shape has a vocabulary of ", shape.vocab, ", its corpus one of ", vocab));
+  }
 
   // Targets that a window scores.
   int64_t Stride() const { return window_ - window_ / 2; }

@@ -26,6 +26,13 @@ struct TrialInputs {
   uint64_t seed;
   const std::string& data_fingerprint;
   const TrainerEnv& env;
+  // Start only makes room: the parameters will be those of a checkpoint.
+  bool given = false;
+  // Of a transformer that is given: its shape (shape_json.h), which may say more than the variant.
+  std::string shape = {};
+  // What checkpoints say of the trial that this one starts from: a JSON object, or empty. Null:
+  // from none.
+  const std::string* init = nullptr;
 
   bool stopped() const { return env.stop != nullptr && env.stop->load(); }
   bool hands_back() const { return env.hand_back != nullptr && env.hand_back->load(); }
@@ -58,6 +65,8 @@ class Trainable {
   // Parameters and moments in the arena were replaced by those of another run: whatever follows
   // from them is to be brought up to date.
   virtual void ArenaRestored() {}
+  // Of a transformer: its shape (shape_json.h), for checkpoints. Empty: the variant says it all.
+  virtual std::string shape() const { return {}; }
   // On the fixed sample of the validation split that learning curves are drawn on.
   virtual Evaluation EvaluateCurve() = 0;
   // Mean loss there of a model that knows only how frequent the classes are.
@@ -71,7 +80,7 @@ class TrialModel {
   // Reads the data.
   virtual absl::Status Load(const TrialInputs& inputs) = 0;
   // Counts, solves or draws the parameters. `moments`: state arrays of the optimiser that will
-  // train them, 0 when none will.
+  // train them, 0 when none will. Where inputs.given, parameters need only their place.
   virtual absl::Status Start(const TrialInputs& inputs, int moments) = 0;
   // After Start. nullptr for models without gradients. Lives as long as the model.
   virtual Trainable* trainable() { return nullptr; }

@@ -10,76 +10,13 @@
 #include "absl/strings/str_join.h"
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
+#include "core/transformer/kind_names.h"
 #include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
 
 using nlohmann::json;
-
-template <typename Kind>
-using Names = std::vector<std::pair<const char*, Kind>>;
-
-const Names<NormKind>& NormNames() {
-  static const auto* const names =
-      new Names<NormKind>{{"rms", NormKind::kRms}, {"layer", NormKind::kLayer}};
-  return *names;
-}
-const Names<PositionKind>& PositionNames() {
-  static const auto* const names = new Names<PositionKind>{{"none", PositionKind::kNone},
-                                                           {"learned", PositionKind::kLearned},
-                                                           {"rope", PositionKind::kRope},
-                                                           {"alibi", PositionKind::kAlibi}};
-  return *names;
-}
-const Names<MlpKind>& MlpNames() {
-  static const auto* const names = new Names<MlpKind>{{"relu", MlpKind::kRelu},
-                                                      {"gelu", MlpKind::kGelu},
-                                                      {"gelu_tanh", MlpKind::kGeluTanh},
-                                                      {"geglu", MlpKind::kGeglu},
-                                                      {"swiglu", MlpKind::kSwiglu}};
-  return *names;
-}
-const Names<MlpUnitBias>& UnitBiasNames() {
-  static const auto* const names =
-      new Names<MlpUnitBias>{{"none", MlpUnitBias::kNone},
-                             {"multiplicative", MlpUnitBias::kMultiplicative},
-                             {"additive", MlpUnitBias::kAdditive}};
-  return *names;
-}
-
-const Names<MoeGates>& GatesNames() {
-  static const auto* const names =
-      new Names<MoeGates>{{"selected", MoeGates::kSelected}, {"all", MoeGates::kAll}};
-  return *names;
-}
-const Names<SecondPolicy>& SecondNames() {
-  static const auto* const names = new Names<SecondPolicy>{{"all", SecondPolicy::kAll},
-                                                           {"none", SecondPolicy::kNone},
-                                                           {"threshold", SecondPolicy::kThreshold},
-                                                           {"random", SecondPolicy::kRandom}};
-  return *names;
-}
-const Names<SlotOrder>& SlotsNames() {
-  static const auto* const names = new Names<SlotOrder>{{"token_major", SlotOrder::kTokenMajor},
-                                                        {"choice_major", SlotOrder::kChoiceMajor},
-                                                        {"priority", SlotOrder::kPriority}};
-  return *names;
-}
-const Names<DensePlace>& DenseNames() {
-  static const auto* const names = new Names<DensePlace>{
-      {"none", DensePlace::kNone}, {"before", DensePlace::kBefore}, {"after", DensePlace::kAfter}};
-  return *names;
-}
-
-template <typename Kind>
-const char* NameOf(const Names<Kind>& names, Kind kind) {
-  for (const auto& [name, its_kind] : names) {
-    if (its_kind == kind) return name;
-  }
-  CHECK(false) << "kind " << static_cast<int>(kind);
-  return "";
-}
 
 // The fields of one object; `where` begins the names in errors.
 class Fields {
@@ -120,10 +57,10 @@ class Fields {
     return absl::OkStatus();
   }
   template <typename Kind>
-  absl::Status Read(const char* name, const Names<Kind>& names, Kind* value) const {
+  absl::Status Read(const char* name, Kind* value) const {
     ASSIGN_OR_RETURN(const json* field, Find(name));
     std::vector<std::string> known;
-    for (const auto& [text, kind] : names) {
+    for (const auto& [text, kind] : NamesOf<Kind>()) {
       known.emplace_back(text);
       if (!field->is_string() || field->get<std::string>() != text) continue;
       *value = kind;
@@ -153,11 +90,11 @@ absl::Status ReadMoe(const Fields& fields, MoeShape* moe) {
   RETURN_IF_ERROR(fields.Read("top", &moe->top));
   RETURN_IF_ERROR(fields.Read("capacity_factor", &moe->capacity_factor));
   RETURN_IF_ERROR(fields.Read("eval_capacity_factor", &moe->eval_capacity_factor));
-  RETURN_IF_ERROR(fields.Read("gates", GatesNames(), &moe->gates));
-  RETURN_IF_ERROR(fields.Read("second", SecondNames(), &moe->second));
+  RETURN_IF_ERROR(fields.Read("gates", &moe->gates));
+  RETURN_IF_ERROR(fields.Read("second", &moe->second));
   RETURN_IF_ERROR(fields.Read("threshold", &moe->threshold));
-  RETURN_IF_ERROR(fields.Read("slots", SlotsNames(), &moe->slots));
-  return fields.Read("dense", DenseNames(), &moe->dense);
+  RETURN_IF_ERROR(fields.Read("slots", &moe->slots));
+  return fields.Read("dense", &moe->dense);
 }
 
 absl::Status ReadLayer(const Fields& fields, const std::string& name,
@@ -203,11 +140,11 @@ json MoeJson(const MoeShape& moe) {
           {"top", moe.top},
           {"capacity_factor", moe.capacity_factor},
           {"eval_capacity_factor", moe.eval_capacity_factor},
-          {"gates", NameOf(GatesNames(), moe.gates)},
-          {"second", NameOf(SecondNames(), moe.second)},
+          {"gates", NameOf(moe.gates)},
+          {"second", NameOf(moe.second)},
           {"threshold", moe.threshold},
-          {"slots", NameOf(SlotsNames(), moe.slots)},
-          {"dense", NameOf(DenseNames(), moe.dense)}};
+          {"slots", NameOf(moe.slots)},
+          {"dense", NameOf(moe.dense)}};
 }
 
 json LayerJson(const TransformerLayerShape& layer) {
@@ -232,10 +169,10 @@ std::string ShapeJson(const TransformerShape& shape) {
   const json object = {{"vocab", shape.vocab},
                        {"width", shape.width},
                        {"context", shape.context},
-                       {"norm", NameOf(NormNames(), shape.norm)},
-                       {"positions", NameOf(PositionNames(), shape.positions)},
-                       {"mlp", NameOf(MlpNames(), shape.mlp)},
-                       {"mlp_unit_bias", NameOf(UnitBiasNames(), shape.mlp_unit_bias)},
+                       {"norm", NameOf(shape.norm)},
+                       {"positions", NameOf(shape.positions)},
+                       {"mlp", NameOf(shape.mlp)},
+                       {"mlp_unit_bias", NameOf(shape.mlp_unit_bias)},
                        {"biases", shape.biases},
                        {"tied", shape.tied},
                        {"readout_bias", shape.readout_bias},
@@ -254,10 +191,10 @@ absl::StatusOr<TransformerShape> ParseShapeJson(const std::string& text) {
   RETURN_IF_ERROR(fields.Read("vocab", &shape.vocab));
   RETURN_IF_ERROR(fields.Read("width", &shape.width));
   RETURN_IF_ERROR(fields.Read("context", &shape.context));
-  RETURN_IF_ERROR(fields.Read("norm", NormNames(), &shape.norm));
-  RETURN_IF_ERROR(fields.Read("positions", PositionNames(), &shape.positions));
-  RETURN_IF_ERROR(fields.Read("mlp", MlpNames(), &shape.mlp));
-  RETURN_IF_ERROR(fields.Read("mlp_unit_bias", UnitBiasNames(), &shape.mlp_unit_bias));
+  RETURN_IF_ERROR(fields.Read("norm", &shape.norm));
+  RETURN_IF_ERROR(fields.Read("positions", &shape.positions));
+  RETURN_IF_ERROR(fields.Read("mlp", &shape.mlp));
+  RETURN_IF_ERROR(fields.Read("mlp_unit_bias", &shape.mlp_unit_bias));
   for (const auto& [name, value] : {std::pair{"biases", &shape.biases},
                                     {"tied", &shape.tied},
                                     {"readout_bias", &shape.readout_bias},

@@ -20,7 +20,7 @@ name: grow
 baseline: {model.type: noop}
 blocks:
   - name: grown
-    init_from: {variant: baseline, checkpoint: best, derive: ["layers 4", "width 2"]}
+    init_from: {variant: baseline, checkpoint: best, state: reset, derive: ["layers:4", "hidden:2"]}
     parameters: {model.sleep_ms: {value: 5}}
   - name: twice
     init_from: {variant: grown, seed: 2}
@@ -72,8 +72,10 @@ TEST_F(InitFromTest, ParentsComeFirstAndTheAssignmentSaysWhatToStartFrom) {
   EXPECT_EQ(child.attempt.trial, TrialId{4});
   ASSERT_TRUE(child.order.init_from.has_value());
   EXPECT_EQ(child.order.init_from->sha256, std::string(64, 'b'));
-  EXPECT_THAT(child.order.init_derive, ElementsAre("layers 4", "width 2"));
+  EXPECT_THAT(child.order.init_derive, ElementsAre("layers:4", "hidden:2"));
   EXPECT_EQ(child.order.params.count("init_from.variant"), 0u) << "no parameter of the model";
+  EXPECT_TRUE(child.order.init_reset_state);
+  EXPECT_EQ(child.order.parent, 2);
   const SyncAnswer third = *Sync({.worker = "w",
                                   .running = {{{TrialId{1}, 1}}},
                                   .finished = {Success(child.attempt, 1)},
@@ -109,7 +111,7 @@ TEST_F(InitFromTest, AFailedParentOrphansItsChildrenAndRetryTakesThemUp) {
 TEST_F(InitFromTest, AnotherParentIsAnotherTrialAndThePlanNamesIt) {
   ASSERT_TRUE(Submit(Prepare(kGrow)).ok());
   std::string edited = kGrow;
-  edited.replace(edited.find("width 2"), 7, "width 3");
+  edited.replace(edited.find("hidden:2"), 8, "hidden:3");
   const SubmitAnswer answer = *Submit(Prepare(edited));
   EXPECT_EQ(answer.plan.trials_new, 4) << "grown, and what starts from it";
   ASSERT_FALSE(answer.plan.changes.empty());

@@ -11,6 +11,7 @@
 namespace saffron {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -29,26 +30,29 @@ Expansion MustExpand(const std::string& text) {
 std::string ErrorOf(const std::string& text) { return std::string(Try(text).status().message()); }
 
 constexpr char kSmall[] =
-    "baseline: {model.bits: 16}\n"
+    "baseline: {model.type: transformer, model.hidden_width: 16, model.head_dim: 8}\n"
     "blocks:\n"
     "  - name: small\n"
-    "    parameters: {model.context: {values: [2, 4]}}\n";
+    "    parameters: {model.mlp_width: {values: [32, 64]}}\n";
 
 TEST(InitFromTest, AChildIsAnotherVariantThanTheSameFromScratch) {
   const Expansion e = MustExpand(std::string(kSmall) +
                                  "  - name: grown\n"
-                                 "    init_from: {variant: baseline, derive: [layers 4]}\n"
-                                 "    parameters: {model.context: {values: [2, 4]}}\n");
-  // The baseline has context 4 or 2 itself, so `small` adds one or two.
+                                 "    init_from: {variant: 'small #0', derive: ['layers:4']}\n"
+                                 "    parameters:\n"
+                                 "      model.mlp_width: {value: 32}\n"
+                                 "      model.layers: {value: 4}\n"
+                                 "      train.lr: {values: [0.1, 0.2]}\n");
   std::set<std::string> digests;
   int children = 0;
   for (const ExpandedVariant& v : e.variants) {
     digests.insert(v.digest);
     if (!v.init) continue;
     ++children;
-    EXPECT_EQ(v.init->parent, 0);
-    EXPECT_THAT(v.init->derive, ElementsAre("layers 4"));
+    EXPECT_EQ(e.variants[v.init->parent].variant.Int("model.mlp_width"), 32);
+    EXPECT_THAT(v.init->derive, ElementsAre("layers:4"));
     EXPECT_FALSE(v.init->best);
+    EXPECT_FALSE(v.init->reset_state);
   }
   EXPECT_EQ(children, 2);
   EXPECT_EQ(digests.size(), e.variants.size());
@@ -56,12 +60,15 @@ TEST(InitFromTest, AChildIsAnotherVariantThanTheSameFromScratch) {
 
 TEST(InitFromTest, EverythingAboutTheParentIsPartOfTheIdentity) {
   std::set<std::string> digests;
-  for (const char* init :
-       {"variant: baseline", "variant: 'small #0'", "variant: baseline, seed: 1",
-        "variant: baseline, checkpoint: best", "variant: baseline, derive: [a]",
-        "variant: baseline, derive: [a, b]", "variant: baseline, derive: [b, a]"}) {
-    const Expansion e = MustExpand(std::string(kSmall) + "  - name: grown\n    init_from: {" +
-                                   init + "}\n    parameters: {model.bits: {value: 64}}\n");
+  for (const char* init : {"variant: baseline", "variant: 'small #0'", "variant: baseline, seed: 1",
+                           "variant: baseline, checkpoint: best", "variant: baseline, state: reset",
+                           "variant: baseline, derive: ['hidden:32', 'mlp:128']",
+                           "variant: baseline, derive: ['mlp:128', 'hidden:32']",
+                           "variant: baseline, derive: ['mlp:128,hidden:32']"}) {
+    const Expansion e =
+        MustExpand(std::string(kSmall) + "  - name: grown\n    init_from: {" + init +
+                   "}\n    parameters:\n      model.hidden_width: {value: 32}\n"
+                   "      model.mlp_width: {value: 128}\n");
     ASSERT_TRUE(e.variants.back().init.has_value()) << init;
     EXPECT_TRUE(digests.insert(e.variants.back().digest).second) << init;
   }
@@ -71,31 +78,31 @@ TEST(InitFromTest, ParentsAreNamedByBlockPositionOrDifference) {
   const Expansion e = MustExpand(std::string(kSmall) +
                                  "  - name: one\n"
                                  "    init_from: {variant: 'small #1'}\n"
-                                 "    parameters: {model.bits: {value: 32}}\n"
+                                 "    parameters: {model.mlp_width: {value: 128}}\n"
                                  "  - name: two\n"
                                  "    init_from: {variant: one}\n"
-                                 "    parameters: {model.bits: {value: 64}}\n"
+                                 "    parameters: {model.mlp_width: {value: 256}}\n"
                                  "  - name: each\n"
-                                 "    init_from: {variant: {model.bits: 16}}\n"
+                                 "    init_from: {variant: {model.hidden_width: 16}}\n"
                                  "    parameters:\n"
-                                 "      model.context: {values: [2, 4]}\n"
-                                 "      model.bits: {value: 128}\n");
-  const auto context = [&](int64_t i) { return e.variants[i].variant.Int("model.context"); };
+                                 "      model.mlp_width: {values: [32, 64]}\n"
+                                 "      model.hidden_width: {value: 24}\n");
+  const auto width = [&](int64_t i) { return e.variants[i].variant.Int("model.mlp_width"); };
   int each = 0;
   for (const ExpandedVariant& v : e.variants) {
     if (!v.init) continue;
     const std::string& block = e.blocks[v.origins[0].block].name;
     const ExpandedVariant& parent = e.variants[v.init->parent];
     if (block == "one") {
-      EXPECT_EQ(context(v.init->parent), 4);
+      EXPECT_EQ(width(v.init->parent), 64);
     }
     if (block == "two") {
       EXPECT_EQ(e.blocks[parent.origins[0].block].name, "one");
     }
     if (block == "each") {
       ++each;
-      EXPECT_EQ(parent.variant.Int("model.bits"), 16);
-      EXPECT_EQ(parent.variant.Int("model.context"), v.variant.Int("model.context"));
+      EXPECT_EQ(parent.variant.Int("model.hidden_width"), 16);
+      EXPECT_EQ(parent.variant.Int("model.mlp_width"), v.variant.Int("model.mlp_width"));
     }
   }
   EXPECT_EQ(each, 2);
@@ -121,30 +128,48 @@ TEST(InitFromTest, BlocksThatStartFromEachOtherAreRefusedByName) {
 TEST(InitFromTest, WhatCannotBeAParentIsSaid) {
   const auto error = [](const std::string& init) {
     return ErrorOf(std::string(kSmall) + "  - name: grown\n    init_from: {" + init +
-                   "}\n    parameters: {model.bits: {value: 64}}\n"
-                   "  - name: below\n    parameters: {model.bits: {value: 8}}\n");
+                   "}\n    parameters: {model.mlp_width: {value: 128}}\n"
+                   "  - name: below\n    parameters: {model.mlp_width: {value: 8}}\n");
   };
   EXPECT_THAT(error("variant: smal"), HasSubstr("did you mean small?"));
   EXPECT_THAT(error("variant: below"), HasSubstr("stands below it: move it up"));
   EXPECT_THAT(error("variant: small"), HasSubstr("name one as \"small #N\""));
   EXPECT_THAT(error("variant: 'small #7'"), HasSubstr("\"small #0\" to \"small #1\""));
-  EXPECT_THAT(error("variant: {model.bits: 999}"), HasSubstr("none that differs in model.bits"));
+  EXPECT_THAT(error("variant: {model.layers: 7}"), HasSubstr("none that differs in model.layers"));
   EXPECT_THAT(error("checkpoint: best"), HasSubstr("got none"));
   EXPECT_THAT(error("variant: baseline, seed: 2"), HasSubstr("1 to 1"));
   EXPECT_THAT(error("variant: baseline, checkpoint: first"), HasSubstr("init_from.checkpoint"));
   EXPECT_THAT(error("variant: baseline, derive: ['']"), HasSubstr("init_from.derive"));
+  EXPECT_THAT(error("variant: baseline, derive: ['layer:2']"), HasSubstr("did you mean layers?"));
+  EXPECT_THAT(error("variant: baseline, state: kept"), HasSubstr("init_from.state"));
   EXPECT_THAT(error("varient: baseline"), HasSubstr("did you mean variant?"));
+}
+
+TEST(InitFromTest, AParentThatCannotBecomeTheChildIsRefusedWhereItIsNamed) {
+  const auto error = [](const std::string& init, const std::string& child) {
+    return ErrorOf(std::string(kSmall) + "  - name: grown\n    init_from: {variant: " + init +
+                   "}\n    parameters: {" + child + "}\n");
+  };
+  EXPECT_THAT(error("'small #1'", "model.mlp_width: {value: 32}"),
+              AllOf(HasSubstr("s.yaml:7:"), HasSubstr("init_from: mlp:32: layers.0.mlp_width is "
+                                                      "64: want more, got 32")));
+  EXPECT_THAT(error("'small #0', derive: ['mlp:x2']", "model.mlp_width: {value: 128}"),
+              HasSubstr("model.mlp_width: the parent's model grown by mlp:x2 has 64, this variant "
+                        "wants 128; mlp:128 in init_from.derive would make it so"));
+  EXPECT_THAT(error("baseline", "model.type: {value: saffu}"),
+              HasSubstr("model.type: the parent's is \"transformer\", here it is \"saffu\""));
+  EXPECT_THAT(error("baseline", "data.vocab: {value: 512}"), HasSubstr("data.vocab"));
 }
 
 TEST(InitFromTest, ReadingWhatWasPrintedGivesTheSame) {
   const std::string text =
       std::string(kSmall) +
       "  - name: grown\n"
-      "    init_from: {variant: 'small #1', seed: 1, checkpoint: best, derive: "
-      "['layers 4', 'a: \"b\"']}\n"
+      "    init_from: {variant: 'small #1', seed: 1, checkpoint: best, state: reset, derive: "
+      "['layers:4', 'mlp:x2@0-1+3']}\n"
       "  - name: each\n"
-      "    init_from: {variant: {model.bits: 16}}\n"
-      "    parameters: {model.bits: {value: 128}}\n"
+      "    init_from: {variant: {model.hidden_width: 16}}\n"
+      "    parameters: {model.hidden_width: {value: 24}}\n"
       "retry: {poison: 7}\n";
   const auto spec = ReadSweepText(text, SweepFormat::kYaml, "s.yaml");
   ASSERT_TRUE(spec.ok()) << spec.status();

@@ -78,7 +78,9 @@ class BackpropTest : public ::testing::Test {
     const TrainerEnv env{.data = nullptr, .statistics = nullptr, .stop = &stop_};
     auto optimizer = MakeOptimizerOf(*variant);
     EXPECT_TRUE(optimizer.ok()) << optimizer.status();
-    return Backpropagate({*variant, 1, fingerprint, env}, **optimizer, model_, recorder_);
+    Beginning beginning;
+    return Backpropagate({*variant, 1, fingerprint, env}, beginning, **optimizer, model_,
+                         recorder_);
   }
   std::atomic<bool> stop_{false};
   OneNumber model_;
@@ -271,8 +273,9 @@ absl::Status RunRecipe(const Params& params, RecipeRun* run) {
   const TrainerEnv env{};
   auto optimizer = MakeOptimizerOf(variant);
   EXPECT_TRUE(optimizer.ok()) << optimizer.status();
-  auto report =
-      Backpropagate({variant, 1, fingerprint, env}, **optimizer, run->model, run->recorder);
+  Beginning beginning;
+  auto report = Backpropagate({variant, 1, fingerprint, env}, beginning, **optimizer, run->model,
+                              run->recorder);
   if (!report.ok()) return report.status();
   run->report = *std::move(report);
   return absl::OkStatus();

@@ -57,6 +57,12 @@ TEST_F(StoredModelTest, EveryFamilysBestCheckpointHasTheTrialsMetrics) {
                         Params{{"model.layers", int64_t{2}},
                                {"model.width", int64_t{8}},
                                {"train.init", "random"},
+                               {"train.steps", int64_t{7}}},
+                        Params{{"model.type", "transformer"},
+                               {"model.hidden_width", int64_t{8}},
+                               {"model.window", int64_t{16}},
+                               {"model.tie", false},
+                               {"solve.readout", "ridge"},
                                {"train.steps", int64_t{7}}}}) {
     const TrialResult result = Run(params, {"best"});
     const auto model = Open("best");
@@ -98,9 +104,11 @@ TEST_F(StoredModelTest, AModelWithoutTrainedTensorsLeavesNone) {
 }
 
 TEST_F(StoredModelTest, NextTokensAreADistributionThatTheLossAgreesWith) {
-  for (const char* type : {"saffu", "softmax_regression"}) {
+  for (const char* type : {"saffu", "softmax_regression", "transformer"}) {
     Params params = kTuned;
     params["model.type"] = type;
+    params["model.hidden_width"] = int64_t{8};
+    params["model.window"] = int64_t{16};
     Run(params, {"best"});
     const auto model = Open("best");
     ASSERT_NE(model, nullptr);
@@ -131,7 +139,7 @@ TEST_F(StoredModelTest, AnotherTrialStartsWhereTheCheckpointEnds) {
   const TrialResult parent = Run(kTuned, {"best"});
   const auto child = [&](Params params) {
     TrainerEnv env{.data = &data_, .statistics = &cache_};
-    env.init_from = root_ + "/t1-a1-best.safetensors";
+    env.init_from = StartFrom{.path = root_ + "/t1-a1-best.safetensors"};
     Recorder recorder;
     params.emplace("train.steps", int64_t{1});
     auto result = RunTrial(MustResolve(Small(params)), 9, fingerprint_, env, recorder);
@@ -144,10 +152,11 @@ TEST_F(StoredModelTest, AnotherTrialStartsWhereTheCheckpointEnds) {
   const absl::Status other_vocabulary = child({{"data.vocab", int64_t{27}}});
   EXPECT_EQ(other_vocabulary.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(other_vocabulary.message()),
-              HasSubstr("its data.vocab is 28, here it is 27"));
+              HasSubstr("data.vocab: the parent's is 28, here it is 27"));
   const absl::Status other_shape = child({{"model.context", int64_t{2}}});
   EXPECT_EQ(other_shape.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(other_shape.message()), HasSubstr("tensor layers.0.u: want ["));
+  EXPECT_THAT(std::string(other_shape.message()),
+              HasSubstr("model.context: the parent's is 4, here it is 2"));
 }
 
 TEST_F(StoredModelTest, AFileOfSomebodyElseIsRefused) {

@@ -56,6 +56,25 @@ class TinyCorpusTest : public ::testing::Test {
     fingerprint_ = corpus->fingerprint;
   }
 
+  // From now on of the corpus "digits": twenty images a digit, a bar each at a place of its own and
+  // noise.
+  void UseDigits() {
+    const CounterRandom random(6, RandomPurpose::kTest);
+    uint64_t draws = 0;
+    for (int digit = 0; digit < 10; ++digit) {
+      std::ofstream file(root_ + "/" + std::to_string(digit) + ".json");
+      file << "{\"data\":[";
+      for (int i = 0; i < 20 * 784; ++i) {
+        const bool bar = i % 28 / 2 == digit;
+        file << (i > 0 ? "," : "") << (bar || random.Below(draws++, 5) == 0 ? 1 : 0);
+      }
+      file << "]}";
+    }
+    const auto corpus = data_.AddMnist("digits", root_, false);
+    ASSERT_TRUE(corpus.ok()) << corpus.status();
+    fingerprint_ = corpus->fingerprint;
+  }
+
   // On the tiny corpus, and small.
   static Params Small(Params params) {
     params.emplace("data.corpus", "tiny");

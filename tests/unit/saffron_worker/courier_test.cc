@@ -224,6 +224,41 @@ TEST_F(CourierTest, AStateThatCannotBeHadMeansStartingFromTheStart) {
   EXPECT_EQ(courier.FilesFor(assignment).resume_from(), "");
 }
 
+TEST_F(CourierTest, AChildStartsFromItsParentsCheckpointBesideItsOwnState) {
+  const std::string parent(3'000, 'p'), state(2'000, 's');
+  artifacts_.files[Sha256Hex(parent)] = parent;
+  artifacts_.files[Sha256Hex(state)] = state;
+  artifacts_.break_off = 2;
+  Courier& courier = Start();
+  v1::Assignment assignment = AssignmentFor(12, "", 4);
+  assignment.mutable_init_from()->set_sha256(Sha256Hex(parent));
+  assignment.mutable_resume_from()->set_sha256(Sha256Hex(state));
+  const v1::SlotFiles files = courier.FilesFor(assignment);
+  EXPECT_EQ(*ReadWholeFile(files.init_from()), parent);
+  EXPECT_EQ(*ReadWholeFile(files.resume_from()), state);
+  EXPECT_EQ(files.init_missing(), "");
+  courier.Forget(assignment.ref());
+  EXPECT_FALSE(fs::exists(files.init_from()));
+  EXPECT_FALSE(fs::exists(files.resume_from()));
+}
+
+TEST_F(CourierTest, AParentsCheckpointThatCannotBeHadIsSaidWithWhatToDo) {
+  Courier& courier = Start();
+  v1::Assignment assignment = AssignmentFor(12, "", 4);
+  assignment.set_init_trial(7);
+  assignment.mutable_init_from()->set_role("last");
+  v1::SlotFiles files = courier.FilesFor(assignment);
+  EXPECT_EQ(files.init_from(), "");
+  EXPECT_THAT(files.init_missing(),
+              HasSubstr("the last checkpoint of trial 7, its parent, is not kept"));
+  assignment.mutable_init_from()->set_sha256(Sha256Hex("gone"));
+  files = courier.FilesFor(assignment);
+  EXPECT_EQ(files.init_from(), "");
+  EXPECT_THAT(files.init_missing(), HasSubstr("cannot be fetched: not stored; `saffron retry`"));
+  courier.Hurry();
+  EXPECT_NE(courier.FilesFor(assignment).init_missing(), "");
+}
+
 TEST_F(CourierTest, WithoutAFolderThereAreNoCheckpoints) {
   const std::string dir = std::exchange(dir_, "");
   EXPECT_EQ(Start().FilesFor(AssignmentFor(1, "")).checkpoint_prefix(), "");
