@@ -127,6 +127,7 @@ void AddQueryCommand(CLI::App& app, Cli& cli);
 void AddReportCommand(CLI::App& app, Cli& cli);
 void AddReplayCommand(CLI::App& app, Cli& cli);
 void AddModelCommand(CLI::App& app, Cli& cli);
+void AddModelDerive(CLI::App& model, Cli& cli);  // of `model`
 void AddReferenceCommand(CLI::App& app, Cli& cli);
 // The database.
 void AddBackupCommand(CLI::App& app, Cli& cli);

@@ -1,8 +1,5 @@
 // `saffron model`: a checkpoint by hand: what is in it, how it does, what it predicts.
 
-#include <algorithm>
-#include <cmath>
-#include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -10,11 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "coordinator/cli/checkpoint_path.h"
 #include "coordinator/cli/command.h"
-#include "coordinator/cli/connect.h"
 #include "coordinator/cli/printing.h"
 #include "core/base/status_macros.h"
 #include "core/train/stored_model.h"
@@ -29,37 +25,8 @@ struct ModelOptions {
   std::vector<int32_t> tokens;
 };
 
-// A checkpoint of a finished trial, or the state of one under way, beside the database.
-absl::StatusOr<std::string> FindOfTrial(const Cli& cli, int64_t trial, const std::string& role) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ReadSource> source, OpenLocalSource(cli.database, ""));
-  ASSIGN_OR_RETURN(
-      const ResultTable table,
-      source->Query(absl::StrCat("SELECT sha256 FROM artifacts WHERE trial = ", trial,
-                                 " AND deleted_us IS NULL AND "
-                                 "((kind = 'checkpoint' AND role = ",
-                                 SqlText(role),
-                                 ") OR kind = 'state') "
-                                 "ORDER BY kind = 'state', step DESC, id DESC LIMIT 1")));
-  if (table.rows.empty()) {
-    return absl::NotFoundError(absl::StrCat("no ", role, " checkpoint of trial ", trial,
-                                            " is kept beside ", cli.database,
-                                            "; trials leave them when run with --keep ", role));
-  }
-  const std::string digest = std::get<std::string>(table.rows[0][0]);
-  return absl::StrCat(source->Where(), ".artifacts/", digest.substr(0, 2), "/", digest.substr(2));
-}
-
-// FILE as a path, or the number of a trial.
-absl::StatusOr<std::string> PathOf(const Cli& cli, const ModelOptions& options) {
-  int64_t trial = 0;
-  if (std::filesystem::exists(options.file) || !absl::SimpleAtoi(options.file, &trial)) {
-    return options.file;
-  }
-  return FindOfTrial(cli, trial, options.role);
-}
-
 absl::StatusOr<ExitCode> Show(const Cli& cli, const ModelOptions& options) {
-  ASSIGN_OR_RETURN(const std::string path, PathOf(cli, options));
+  ASSIGN_OR_RETURN(const std::string path, CheckpointPath(cli, options.file, options.role));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
   ASSIGN_OR_RETURN(const CheckpointHeader header, ReadCheckpointHeader(file->content()));
   ResultTable table{.columns = {"name", "what", "type"}, .rows = {}};
@@ -72,6 +39,10 @@ absl::StatusOr<ExitCode> Show(const Cli& cli, const ModelOptions& options) {
   add("data", header.data_fingerprint);
   add("numerics", absl::StrCat(header.numerics));
   for (const auto& [key, value] : header.params) add(key, ParamValueText(value));
+  for (const char* key : {"shape", "init_from", "derived"}) {
+    const auto found = file->content().metadata().find(key);
+    if (found != file->content().metadata().end()) add(key, found->second);
+  }
   for (const auto& [name, tensor] : file->content().tensors()) {
     table.rows.push_back({name, absl::StrCat("[", absl::StrJoin(tensor.shape, ", "), "]"),
                           std::string(TensorTypeName(tensor.type))});
@@ -98,7 +69,7 @@ class OpenModel {
 absl::StatusOr<ExitCode> Eval(const Cli& cli, const ModelOptions& options) {
   static const auto* const splits = new std::map<std::string, Split>{
       {"train", Split::kTrain}, {"valid", Split::kValid}, {"test", Split::kTest}};
-  ASSIGN_OR_RETURN(const std::string path, PathOf(cli, options));
+  ASSIGN_OR_RETURN(const std::string path, CheckpointPath(cli, options.file, options.role));
   OpenModel opener(cli);
   ASSIGN_OR_RETURN(const std::unique_ptr<StoredModel> model, opener.Open(path));
   ResultTable table{.columns = {"metric", "value"}, .rows = {}};
@@ -111,7 +82,7 @@ absl::StatusOr<ExitCode> Eval(const Cli& cli, const ModelOptions& options) {
 }
 
 absl::StatusOr<ExitCode> Logits(const Cli& cli, const ModelOptions& options) {
-  ASSIGN_OR_RETURN(const std::string path, PathOf(cli, options));
+  ASSIGN_OR_RETURN(const std::string path, CheckpointPath(cli, options.file, options.role));
   OpenModel opener(cli);
   ASSIGN_OR_RETURN(const std::unique_ptr<StoredModel> model, opener.Open(path));
   ASSIGN_OR_RETURN(std::vector<double> nats, model->NextTokenNats(options.tokens));
@@ -137,7 +108,7 @@ void AddCommon(CLI::App* command, ModelOptions* options, Cli& cli) {
 
 void AddModelCommand(CLI::App& app, Cli& cli) {
   CLI::App* model =
-      cli.AddCommand(app, "model", "Checkpoints: show, eval, logits",
+      cli.AddCommand(app, "model", "Checkpoints: show, eval, logits, derive",
                      "saffron model show 17\nsaffron model eval best.safetensors", nullptr);
   model->require_subcommand(1);
   auto options = std::make_shared<ModelOptions>();
@@ -168,6 +139,8 @@ void AddModelCommand(CLI::App& app, Cli& cli) {
       ->delimiter(',')
       ->required();
   cli.AddData(logits);
+
+  AddModelDerive(*model, cli);
 }
 
 }  // namespace saffron

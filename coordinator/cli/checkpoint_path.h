@@ -1,0 +1,17 @@
+#pragma once
+// Checkpoints as people name them.
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "coordinator/cli/command.h"
+
+namespace saffron {
+
+// `file` as a path; or, where there is no such file and it is a number, that trial's checkpoint of
+// the role ("best", "last"), or the state of one under way, beside the database. NOT_FOUND: the
+// trial left none, or none is kept.
+absl::StatusOr<std::string> CheckpointPath(const Cli& cli, const std::string& file,
+                                           const std::string& role);
+
+}  // namespace saffron
