@@ -1,50 +1,31 @@
 // model.type mlp: images by a multi-layer perceptron.
 
-#include <algorithm>
-#include <cmath>
-#include <map>
-#include <string>
+#include <optional>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/train/backprop.h"
+#include "core/train/pixel_task.h"
 #include "core/train/trial_families.h"
+#include "core/transformer/kind_names.h"
 #include "core/transformer/mlp_classifier.h"
 
 namespace saffron {
 namespace {
 
-MlpKind KindOf(const ResolvedVariant& variant) {
-  static const auto* const kinds =
-      new std::map<std::string, MlpKind>{{"relu", MlpKind::kRelu},
-                                         {"gelu", MlpKind::kGelu},
-                                         {"gelu_tanh", MlpKind::kGeluTanh},
-                                         {"geglu", MlpKind::kGeglu},
-                                         {"swiglu", MlpKind::kSwiglu}};
-  return kinds->at(variant.String("model.mlp"));
-}
-
 class MlpTrial : public TrialModel, public Trainable {
  public:
   absl::Status Load(const TrialInputs& inputs) override {
-    const std::string& corpus = inputs.variant.String("data.corpus");
-    ASSIGN_OR_RETURN(data_, inputs.env.data->Images(corpus));
-    if (data_->fingerprint != inputs.data_fingerprint) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("data.corpus: ", corpus, " changed: its fingerprint here is ",
-                       data_->fingerprint, ", the trial wants ", inputs.data_fingerprint));
-    }
-    examples_ = std::min<int64_t>(inputs.variant.Int("data.examples"), data_->train_x.rows());
+    ASSIGN_OR_RETURN(task_, PixelTask::Load(inputs));
     return absl::OkStatus();
   }
 
   absl::Status Start(const TrialInputs& inputs, int moments) override {
     const ResolvedVariant& v = inputs.variant;
-    const MlpShape shape{.inputs = static_cast<int>(data_->train_x.cols()),
-                         .classes = data_->classes,
+    const MlpShape shape{.inputs = task_->inputs(),
+                         .classes = task_->classes(),
                          .layers = static_cast<int>(v.Int("model.layers")),
                          .width = static_cast<int>(v.Int("model.hidden_width")),
-                         .kind = KindOf(v)};
+                         .kind = KindOf<MlpKind>(v.String("model.mlp"))};
     MlpClassifier<float>::Options options;
     options.moments = moments;
     options.seed = inputs.seed;
@@ -58,18 +39,7 @@ class MlpTrial : public TrialModel, public Trainable {
   }
 
   Trainable* trainable() override { return this; }
-
-  absl::StatusOr<Score> Evaluate(Split split) override {
-    const Evaluation evaluation =
-        split == Split::kTrain
-            ? model_->Evaluate(data_->train_x.topRows(examples_),
-                               absl::MakeConstSpan(data_->train_y).first(examples_))
-        : split == Split::kValid ? model_->Evaluate(data_->valid_x, data_->valid_y)
-                                 : model_->Evaluate(data_->test_x, data_->test_y);
-    return Score{.targets = evaluation.targets,
-                 .nats = evaluation.nats_per_target(),
-                 .accuracy = evaluation.accuracy()};
-  }
+  absl::StatusOr<Score> Evaluate(Split split) override { return task_->ScoreOf(*model_, split); }
 
   void Describe(std::map<std::string, double>* metrics) const override {
     const auto parameters = static_cast<double>(model_->arena().parameters().size());
@@ -77,19 +47,19 @@ class MlpTrial : public TrialModel, public Trainable {
     (*metrics)["model/parameters_trained"] = parameters;
   }
 
-  int64_t examples() const override { return examples_; }
+  int64_t examples() const override { return task_->examples(); }
   void BeginStep(int64_t step) override { step_ = step; }
   double LossAndGradient(absl::Span<const int64_t> examples) override {
-    return model_->LossAndGradient(data_->train_x, data_->train_y, examples, step_);
+    return model_->LossAndGradient(task_->Images(Split::kTrain), task_->Labels(Split::kTrain),
+                                   examples, step_);
   }
   ParameterArena<float>& arena() override { return model_->arena(); }
-  // The validation split is small: all of it.
-  Evaluation EvaluateCurve() override { return model_->Evaluate(data_->valid_x, data_->valid_y); }
-  double PriorNats() const override { return std::log(data_->classes); }
+  Evaluation EvaluateCurve() override { return task_->EvaluateCurve(*model_); }
+  double PriorNats() const override { return task_->PriorNats(); }
 
  private:
-  std::shared_ptr<const ImageDataset> data_;
-  int64_t examples_ = 0, step_ = 0;
+  std::optional<PixelTask> task_;
+  int64_t step_ = 0;
   std::unique_ptr<MlpClassifier<float>> model_;
 };
 

@@ -1,13 +1,14 @@
 // model.type softmax_regression, model.input pixels: images, by the same explicit solution.
 
 #include <algorithm>
-#include <cmath>
+#include <optional>
+#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/layers/softmax_regression.h"
 #include "core/solve/softmax_regression.h"
 #include "core/train/backprop.h"
+#include "core/train/pixel_task.h"
 #include "core/train/solve_choices.h"
 #include "core/train/trial_families.h"
 
@@ -17,15 +18,7 @@ namespace {
 class PixelTrial : public TrialModel, public Trainable {
  public:
   absl::Status Load(const TrialInputs& inputs) override {
-    const std::string& corpus = inputs.variant.String("data.corpus");
-    ASSIGN_OR_RETURN(data_, inputs.env.data->Images(corpus));
-    if (data_->fingerprint != inputs.data_fingerprint) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("data.corpus: ", corpus, " changed: its fingerprint here is ",
-                       data_->fingerprint, ", the trial wants ", inputs.data_fingerprint));
-    }
-    examples_ = std::min<int64_t>(inputs.variant.Int("data.examples"), data_->train_x.rows());
-    labels_.assign(data_->train_y.begin(), data_->train_y.begin() + examples_);
+    ASSIGN_OR_RETURN(task_, PixelTask::Load(inputs));
     return absl::OkStatus();
   }
 
@@ -33,12 +26,14 @@ class PixelTrial : public TrialModel, public Trainable {
     DenseSoftmaxRegression<float>::Options options;
     options.moments = moments;
     options.batch_max = static_cast<int>(LargestBatch(inputs.variant));
-    ASSIGN_OR_RETURN(model_, DenseSoftmaxRegression<float>::Create(
-                                 static_cast<int>(data_->train_x.cols()), data_->classes, options));
+    ASSIGN_OR_RETURN(
+        model_, DenseSoftmaxRegression<float>::Create(task_->inputs(), task_->classes(), options));
     if (inputs.variant.String("train.init") != "explicit") return absl::OkStatus();
+    const absl::Span<const int32_t> labels = task_->Labels(Split::kTrain);
     ASSIGN_OR_RETURN(
         const SoftmaxRegressionSolution solution,
-        SolveSoftmaxRegression(TrainImages(), labels_, data_->classes, GainModeOf(inputs.variant)));
+        SolveSoftmaxRegression(task_->Images(Split::kTrain), {labels.begin(), labels.end()},
+                               task_->classes(), GainModeOf(inputs.variant)));
     std::copy_n(solution.u.data(), solution.u.size(), model_->weights().begin());
     std::copy(solution.bias.begin(), solution.bias.end(), model_->bias().begin());
     gain_ = solution.gain;
@@ -46,16 +41,7 @@ class PixelTrial : public TrialModel, public Trainable {
   }
 
   Trainable* trainable() override { return this; }
-
-  absl::StatusOr<Score> Evaluate(Split split) override {
-    const Evaluation evaluation = split == Split::kTrain ? model_->Evaluate(TrainImages(), labels_)
-                                  : split == Split::kValid
-                                      ? model_->Evaluate(data_->valid_x, data_->valid_y)
-                                      : model_->Evaluate(data_->test_x, data_->test_y);
-    return Score{.targets = evaluation.targets,
-                 .nats = evaluation.nats_per_target(),
-                 .accuracy = evaluation.accuracy()};
-  }
+  absl::StatusOr<Score> Evaluate(Split split) override { return task_->ScoreOf(*model_, split); }
 
   void Describe(std::map<std::string, double>* metrics) const override {
     if (gain_.has_value()) (*metrics)["solve/gain/pixels"] = *gain_;
@@ -63,21 +49,17 @@ class PixelTrial : public TrialModel, public Trainable {
     (*metrics)["model/parameters_trained"] = (*metrics)["model/parameters"];
   }
 
-  int64_t examples() const override { return examples_; }
+  int64_t examples() const override { return task_->examples(); }
   double LossAndGradient(absl::Span<const int64_t> examples) override {
-    return model_->LossAndGradient(TrainImages(), labels_, examples);
+    return model_->LossAndGradient(task_->Images(Split::kTrain), task_->Labels(Split::kTrain),
+                                   examples);
   }
   ParameterArena<float>& arena() override { return model_->arena(); }
-  // The validation split is small: all of it.
-  Evaluation EvaluateCurve() override { return model_->Evaluate(data_->valid_x, data_->valid_y); }
-  double PriorNats() const override { return std::log(data_->classes); }
+  Evaluation EvaluateCurve() override { return task_->EvaluateCurve(*model_); }
+  double PriorNats() const override { return task_->PriorNats(); }
 
  private:
-  ConstMatrixRef<float> TrainImages() const { return data_->train_x.topRows(examples_); }
-
-  std::shared_ptr<const ImageDataset> data_;
-  int64_t examples_ = 0;
-  std::vector<int32_t> labels_;
+  std::optional<PixelTask> task_;
   std::optional<DenseSoftmaxRegression<float>> model_;
   std::optional<double> gain_;
 };
