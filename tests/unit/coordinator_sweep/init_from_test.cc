@@ -42,7 +42,7 @@ TEST(InitFromTest, AChildIsAnotherVariantThanTheSameFromScratch) {
                                  "    parameters:\n"
                                  "      model.mlp_width: {value: 32}\n"
                                  "      model.layers: {value: 4}\n"
-                                 "      train.lr: {values: [0.1, 0.2]}\n");
+                                 "      model.window: {values: [16, 32]}\n");
   std::set<std::string> digests;
   int children = 0;
   for (const ExpandedVariant& v : e.variants) {
@@ -151,8 +151,8 @@ TEST(InitFromTest, AParentThatCannotBecomeTheChildIsRefusedWhereItIsNamed) {
                    "}\n    parameters: {" + child + "}\n");
   };
   EXPECT_THAT(error("'small #1'", "model.mlp_width: {value: 32}"),
-              AllOf(HasSubstr("s.yaml:7:"), HasSubstr("init_from: mlp:32: layers.0.mlp_width is "
-                                                      "64: want more, got 32")));
+              AllOf(HasSubstr("s.yaml:6:17:"), HasSubstr("init_from: mlp:32: layers.0.mlp_width is "
+                                                         "64: want more, got 32")));
   EXPECT_THAT(error("'small #0', derive: ['mlp:x2']", "model.mlp_width: {value: 128}"),
               HasSubstr("model.mlp_width: the parent's model grown by mlp:x2 has 64, this variant "
                         "wants 128; mlp:128 in init_from.derive would make it so"));

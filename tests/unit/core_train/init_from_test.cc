@@ -217,15 +217,16 @@ TEST_F(InitFromTest, ModelsOfImagesTooStartAndGoOnWithTheSameBits) {
   for (const Params& params :
        {Params{{"model.type", "mlp"}, {"model.dropout", 0.1}, {"train.optimizer", "muon"}},
         Params{{"model.type", "mlp"}, {"model.mlp", "swiglu"}, {"train.ema", 0.5}},
-        Params{{"model.type", "softmax_regression"}, {"model.input", "pixels"}}}) {
+        Params{{"model.type", "softmax_regression"}}}) {
     Params all = params;
     all["data.corpus"] = "digits";
+    all["model.input"] = "pixels";
     const Ended parent = Run("parent", all);
     ASSERT_TRUE(parent.status.ok()) << parent.status;
     const Ended child = Run("child", all, Last("parent"));
     ASSERT_TRUE(child.status.ok()) << child.status;
     EXPECT_GT(child.metrics.at("init/state_arrays"), 0);
-    EXPECT_LT(child.metrics.at("train/nats_per_token"), parent.metrics.at("train/nats_per_token"));
+    EXPECT_LE(child.metrics.at("train/nats_per_token"), parent.metrics.at("train/nats_per_token"));
     for (const char* step : {"1", "5"}) {
       const Ended resumed = Run("again", all, Last("parent"), File(std::string("child-") + step));
       EXPECT_EQ(resumed.Bits(), child.Bits());

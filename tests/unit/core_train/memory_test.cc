@@ -1,0 +1,180 @@
+// What a trial takes of memory: all of it before the first step, and no more than its parts add up
+// to. Every way to memory is counted, for Eigen's temporaries do not come from operator new, nor
+// large arrays from malloc.
+
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <numeric>
+
+#include "core/optim/optimizer.h"
+#include "core/transformer/transformer_network.h"
+#include "tests/unit/core_train/tiny_corpus.h"
+
+namespace {
+std::atomic<int64_t> calls{0}, live_bytes{0};
+
+void Count(size_t bytes) {
+  ++calls;
+  live_bytes += static_cast<int64_t>(bytes);
+}
+
+[[maybe_unused]] void* Counted(void* p) {
+  Count(malloc_usable_size(p));
+  return p;
+}
+}  // namespace
+
+// A sanitizer has its own.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define SAFFRON_COUNTS_MALLOC 1
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+void __libc_free(void*);
+
+void* malloc(size_t bytes) { return Counted(__libc_malloc(bytes)); }
+void* calloc(size_t count, size_t bytes) { return Counted(__libc_calloc(count, bytes)); }
+void* realloc(void* p, size_t bytes) {
+  live_bytes -= static_cast<int64_t>(malloc_usable_size(p));
+  return Counted(__libc_realloc(p, bytes));
+}
+void* memalign(size_t alignment, size_t bytes) {
+  return Counted(__libc_memalign(alignment, bytes));
+}
+void* aligned_alloc(size_t alignment, size_t bytes) { return memalign(alignment, bytes); }
+int posix_memalign(void** p, size_t alignment, size_t bytes) {
+  *p = memalign(alignment, bytes);
+  return *p == nullptr ? 12 : 0;
+}
+void* mmap(void* address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+  Count(bytes);
+  return reinterpret_cast<void*>(syscall(SYS_mmap, address, bytes, protection, flags, fd, offset));
+}
+int munmap(void* address, size_t bytes) {
+  live_bytes -= static_cast<int64_t>(bytes);
+  return static_cast<int>(syscall(SYS_munmap, address, bytes));
+}
+void free(void* p) {
+  live_bytes -= static_cast<int64_t>(malloc_usable_size(p));
+  __libc_free(p);
+}
+}
+#endif
+
+namespace saffron {
+namespace {
+
+class MemoryTest : public TinyCorpusTest {
+ protected:
+  void SetUp() override {
+#ifndef SAFFRON_COUNTS_MALLOC
+    GTEST_SKIP() << "a sanitizer allocates";
+#endif
+    TinyCorpusTest::SetUp();
+  }
+  // Calls during a trial of so many steps, none of them evaluated but the first and the last.
+  int64_t CallsOf(Params params, int64_t steps) {
+    params["train.steps"] = steps;
+    params["train.eval_every"] = int64_t{1000};
+    params.emplace("train.lr", 0.01);
+    const ResolvedVariant variant = MustResolve(Small(params));
+    Recorder recorder;
+    recorder.measurements.reserve(100);
+    const int64_t before = calls;
+    const auto result =
+        RunTrial(variant, 3, fingerprint_, {.data = &data_, .statistics = &cache_}, recorder);
+    const int64_t after = calls;
+    EXPECT_TRUE(result.ok()) << result.status();
+    return after - before;
+  }
+};
+
+TEST_F(MemoryTest, CountsWhateverIsAllocated) {
+  const int64_t calls_before = calls, live_before = live_bytes;
+  {
+    const Matrix<float> matrix(100, 100);
+    const std::vector<int> numbers(100);
+    EXPECT_EQ(calls - calls_before, 2);
+    EXPECT_GE(live_bytes - live_before, 40'400);
+  }
+  EXPECT_EQ(live_bytes, live_before);
+}
+
+TEST_F(MemoryTest, NoStepOfAnyFamilyAndOptimiserAllocates) {
+  const Params transformer = {{"model.type", "transformer"},
+                              {"model.hidden_width", int64_t{12}},
+                              {"model.heads", int64_t{2}},
+                              {"model.window", int64_t{16}}};
+  Params sparse = transformer;
+  sparse["model.experts"] = int64_t{4};
+  sparse["model.router_jitter"] = 0.1;
+  sparse["model.expert_dropout"] = 0.1;
+  sparse["model.dropout"] = 0.1;
+  const Params recipes[] = {{{"train.optimizer", "sgd"}, {"train.clip", 0.1}},
+                            {{"train.optimizer", "adam"}, {"train.ema", 0.9}},
+                            {{"train.optimizer", "adamw"}, {"train.accumulate", int64_t{2}}},
+                            {{"train.optimizer", "adafactor"}, {"train.factored_min", int64_t{4}}},
+                            {{"train.optimizer", "adafactor"}, {"train.update_momentum", 0.5}},
+                            {{"train.optimizer", "muon"}, {"train.freeze", "tok_embed"}}};
+  for (const Params& family : {transformer, sparse}) {
+    for (const Params& recipe : recipes) {
+      Params params = family;
+      params.insert(recipe.begin(), recipe.end());
+      SCOPED_TRACE(MustResolve(Small(params)).CanonicalText());
+      CallsOf(params, 3);  // fills caches
+      EXPECT_EQ(CallsOf(params, 3), CallsOf(params, 12));
+    }
+  }
+  for (const Params& params :
+       {Params{
+            {"model.layers", int64_t{2}}, {"model.streams", "x+c+r"}, {"model.width", int64_t{8}}},
+        Params{{"model.type", "softmax_regression"}}}) {
+    SCOPED_TRACE(MustResolve(Small(params)).CanonicalText());
+    CallsOf(params, 3);
+    EXPECT_EQ(CallsOf(params, 3), CallsOf(params, 12));
+  }
+}
+
+// Parameters, gradients and Adam's two moments, and the network's workspace beside them: as steps
+// take nothing, what is held after them is the peak.
+TEST_F(MemoryTest, ATransformersPeakIsFourTimesItsParametersAndItsActivations) {
+  TransformerShape shape;
+  shape.vocab = 2000;
+  shape.width = 64;
+  shape.context = 32;
+  shape.layers.assign(3, {.heads = 4,
+                          .kv_heads = 4,
+                          .key_dim = 16,
+                          .value_dim = 16,
+                          .mlp_width = 256,
+                          .rope_frequencies = RopeFrequencies(16)});
+  for (const int experts : {0, 4}) {
+    shape.layers[1].moe.experts = experts;
+    std::vector<int32_t> tokens(32 * 16, 7);
+    const int64_t before = live_bytes;
+    {
+      const auto network = *TransformerNetwork<float>::Create(shape, {});
+      const auto optimizer = *MakeOptimizer<float>("adamw", {});
+      ASSERT_TRUE(optimizer->Prepare(network->arena()).ok());
+      for (int64_t step = 1; step <= 2; ++step) {
+        network->LossAndGradient(tokens, tokens, 32, step);
+        optimizer->Step(network->arena(), 0.001);
+      }
+      const auto parameters = static_cast<double>(network->layout().size);
+      const double wanted =
+          4 * sizeof(float) * parameters + static_cast<double>(network->workspace_bytes());
+      EXPECT_NEAR(static_cast<double>(live_bytes - before) / wanted, 1, 0.1) << experts;
+    }
+    EXPECT_LT(live_bytes - before, 10'000) << "all of it is given back";
+  }
+}
+
+}  // namespace
+}  // namespace saffron
