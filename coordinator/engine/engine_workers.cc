@@ -33,9 +33,11 @@ absl::Status Engine::DoForget(CallId id) {
   const WorkerId worker = held->second.worker;
   Release(id, absl::CancelledError("the worker gave the call up"));
   auto name = names_.find(worker);
-  if (name == names_.end() || !options_.is_gone) return absl::OkStatus();
-  if (!options_.is_gone(sessions_.at(name->second).info)) return absl::OkStatus();
-  return Apply(WorkerGone{worker}).status();
+  if (name == names_.end()) return absl::OkStatus();
+  if (options_.is_gone && options_.is_gone(sessions_.at(name->second).info)) {
+    return Apply(WorkerGone{worker}).status();
+  }
+  return Apply(WorkerUnreachable{worker}).status();
 }
 
 absl::Status Engine::DoRegister(const RegisterCall& call, const Done<RegisterAnswer>& done) {

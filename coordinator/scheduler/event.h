@@ -53,6 +53,12 @@ struct WorkerGone {
   WorkerId worker;
 };
 
+// The worker's call broke off: its process may have ended, or its connection. Nothing happens when
+// the worker is unknown.
+struct WorkerUnreachable {
+  WorkerId worker;
+};
+
 // A trial as a roadmap sees it. Order of work: replicate, baseline before others, long before
 // short, position.
 struct WantedTrial {
@@ -129,9 +135,9 @@ struct Tick {};
 // The coordinator itself could not listen for a while: every worker gets a whole lease again.
 struct Stalled {};
 
-using Event = std::variant<WorkerJoined, WorkerSynced, WorkerWaiting, WorkerGone, RoadmapChanged,
-                           CancelRequested, ResumeRequested, PauseRequested, PriorityRequested,
-                           DrainRequested, StandingRequested, Tick, Stalled>;
+using Event = std::variant<WorkerJoined, WorkerSynced, WorkerWaiting, WorkerGone, WorkerUnreachable,
+                           RoadmapChanged, CancelRequested, ResumeRequested, PauseRequested,
+                           PriorityRequested, DrainRequested, StandingRequested, Tick, Stalled>;
 
 // ---- Effects, in the order they happened
 
@@ -197,6 +203,7 @@ struct ReportAcknowledged {
 struct WorkerLeft {
   WorkerId worker;
   bool drained;
+  std::string why = {};
 };
 // The roadmap gave the trial up, or took it up again.
 struct WantChanged {

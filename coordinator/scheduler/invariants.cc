@@ -50,7 +50,8 @@ class SchedulerInspector {
     }
     for (const auto& [id, worker] : s_.workers_) {
       absl::StrAppend(&text, "w", id.value, " ", worker.slots, worker.drained ? "d" : "",
-                      absl::FormatDuration(worker.expires - now));
+                      absl::FormatDuration(worker.expires - now), "?",
+                      absl::FormatDuration(worker.doubted - now), s_.doubted_.count(id));
     }
     for (const auto& [id, roadmap] : s_.roadmaps_) {
       absl::StrAppend(&text, "r", id.value, absl::FormatDuration(roadmap.policy.deadline - now),
@@ -131,6 +132,7 @@ class SchedulerInspector {
 
   void CheckWorkers() {
     int slots = 0;
+    size_t doubted = 0;
     for (const auto& [id, worker] : s_.workers_) {
       slots += worker.slots;
       Require(held_[id] == worker.held, "worker ", id.value,
@@ -139,8 +141,13 @@ class SchedulerInspector {
               id.value, " has another load than its trials");
       Require(s_.expiries_.count({worker.expires, id}) == 1, "worker ", id.value,
               "'s lease is not timed");
+      const size_t doubts = s_.doubts_.count({worker.doubted, id}) + s_.doubted_.count(id);
+      doubted += doubts;
+      Require(doubts == (worker.doubted != absl::InfiniteFuture()), "worker ", id.value,
+              " is doubted without a reason, or not for one");
     }
     Require(s_.expiries_.size() == s_.workers_.size(), "a lease is timed for a forgotten worker");
+    Require(doubted == s_.doubts_.size() + s_.doubted_.size(), "a forgotten worker is doubted");
     Require(slots == s_.slots_, "the slots do not add up");
   }
 

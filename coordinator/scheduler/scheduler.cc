@@ -95,6 +95,7 @@ absl::Time Scheduler::NextDeadline() const {
   absl::Time next = absl::InfiniteFuture();
   if (!backing_off_.empty()) next = std::min(next, backing_off_.begin()->first);
   if (!expiries_.empty()) next = std::min(next, expiries_.begin()->first);
+  if (!doubts_.empty()) next = std::min(next, doubts_.begin()->first);
   if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
   return next;
 }
@@ -184,7 +185,7 @@ void Scheduler::On(const WorkerSynced& event, absl::Time now) {
   }
   const bool gets_work = !event.draining && GetsWork(event.worker);
   const int want = RepeatUnseen(event.worker, named, gets_work ? event.want : 0, now);
-  Assign(event.worker, want);
+  Assign(event.worker, want, now);
   Worker& worker = workers_.at(event.worker);
   worker.drained = event.draining && worker.held.empty();
 }
@@ -192,7 +193,7 @@ void Scheduler::On(const WorkerSynced& event, absl::Time now) {
 void Scheduler::On(const WorkerWaiting& event, absl::Time now) {
   CHECK(HasWorker(event.worker)) << "worker " << event.worker.value;
   Renew(event.worker, workers_.at(event.worker), now + options_.lease);
-  Assign(event.worker, event.want);
+  Assign(event.worker, event.want, now);
 }
 
 bool Scheduler::GetsWork(WorkerId id) const {
@@ -295,11 +296,14 @@ int Scheduler::RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int
   return want;
 }
 
-void Scheduler::Assign(WorkerId worker_id, int want) {
+void Scheduler::Assign(WorkerId worker_id, int want, absl::Time now) {
   if (!GetsWork(worker_id)) return;
   Worker& worker = workers_.at(worker_id);
   for (; want > 0; --want) {
-    const std::optional<WorkQueue::Pick> pick = queue_.Next();
+    std::optional<WorkQueue::Pick> pick = queue_.Next();
+    if (!pick && static_cast<int>(worker.held.size()) < worker.slots && GiveUpDoubted(now)) {
+      pick = queue_.Next();
+    }
     if (!pick) return;
     const double cost = trials_.at(pick->trial).cost_seconds;
     if (static_cast<int>(worker.held.size()) >= worker.slots) {
@@ -316,9 +320,39 @@ void Scheduler::Assign(WorkerId worker_id, int want) {
 }
 
 void Scheduler::Renew(WorkerId id, Worker& worker, absl::Time expires) {
-  expiries_.erase({worker.expires, id});
+  Untime(id, worker);
+  worker.doubted = absl::InfiniteFuture();
   worker.expires = expires;
   expiries_.insert({expires, id});
+}
+
+void Scheduler::Untime(WorkerId id, const Worker& worker) {
+  expiries_.erase({worker.expires, id});
+  doubts_.erase({worker.doubted, id});
+  doubted_.erase(id);
+}
+
+void Scheduler::On(const WorkerUnreachable& event, absl::Time now) {
+  auto it = workers_.find(event.worker);
+  if (it == workers_.end() || it->second.doubted != absl::InfiniteFuture()) return;
+  it->second.doubted = now + options_.grace;
+  doubts_.insert({it->second.doubted, event.worker});
+}
+
+bool Scheduler::GiveUpDoubted(absl::Time now) {
+  bool any = false;
+  while (!doubted_.empty()) {
+    LoseWorker(*doubted_.begin(), "its connection broke, and others had nothing else to do", now);
+    any = true;
+  }
+  return any;
+}
+
+bool Scheduler::IsAnyIdle() const {
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& w) {
+    return doubted_.count(w.first) == 0 && GetsWork(w.first) &&
+           static_cast<int>(w.second.held.size()) < w.second.slots;
+  });
 }
 
 void Scheduler::On(const WorkerGone& event, absl::Time now) {
@@ -333,8 +367,8 @@ void Scheduler::LoseWorker(WorkerId id, const std::string& why, absl::Time now) 
       worker.slots == 0 ? FailureClass::kPreempted : FailureClass::kWorkerLost;
   const std::vector<TrialId> held(worker.held.begin(), worker.held.end());
   for (TrialId trial : held) FailAttempt(trial, failure, why, true, now);
-  effects_.push_back(WorkerLeft{id, worker.drained});
-  expiries_.erase({worker.expires, id});
+  effects_.push_back(WorkerLeft{id, worker.drained, why});
+  Untime(id, worker);
   slots_ -= worker.slots;
   drained_.erase(id);
   workers_.erase(id);
@@ -443,6 +477,11 @@ void Scheduler::On(const Tick& event, absl::Time now) {
                absl::StrCat("its worker was silent for ", absl::FormatDuration(options_.lease)),
                now);
   }
+  while (!doubts_.empty() && doubts_.begin()->first <= now) {
+    doubted_.insert(doubts_.begin()->second);
+    doubts_.erase(doubts_.begin());
+  }
+  if (!doubted_.empty() && queue_.empty() && IsAnyIdle()) GiveUpDoubted(now);
   while (!backing_off_.empty() && backing_off_.begin()->first <= now) {
     Alter(backing_off_.begin()->second,
           [](Trial& t) { std::get<Queued>(t.state).ready_at = absl::InfinitePast(); });

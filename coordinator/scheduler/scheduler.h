@@ -15,10 +15,11 @@
 // with it.
 //
 // A lease belongs to a worker, not to an attempt: a worker names everything it holds in each Sync,
-// so silence is the only thing that has to be timed. Attempts are fenced by their number: reports
-// of failure from any but the current attempt change nothing. A *complete result* of an older
-// attempt is accepted when it is the first (trials are deterministic: it is as good), and never
-// counts twice.
+// so silence is the only thing that has to be timed. A worker whose connection broke is *doubted*
+// after a moment: other workers take over its trials once they have nothing else to do. Attempts
+// are fenced by their number: reports of failure from any but the current attempt change nothing. A
+// *complete result* of an older attempt is accepted when it is the first (trials are deterministic:
+// it is as good), and never counts twice.
 
 #include <array>
 #include <cstdint>
@@ -64,6 +65,8 @@ class Scheduler {
  public:
   struct Options {
     absl::Duration lease = absl::Seconds(30);
+    // How long a worker whose connection broke may take to come back before it is doubted.
+    absl::Duration grace = absl::Seconds(3);
     // Retries wait `backoff`, doubled with each failure of the class, up to `backoff_max`.
     // Preempted trials do not wait: nothing was wrong with them.
     absl::Duration backoff = absl::Seconds(1);
@@ -186,7 +189,8 @@ class Scheduler {
     std::string host;
     bool drained = false;  // said that it is leaving, and holds nothing
     absl::Time expires;
-    double load_seconds = 0;  // estimated work in `held`
+    absl::Time doubted = absl::InfiniteFuture();  // from when on
+    double load_seconds = 0;                      // estimated work in `held`
     std::set<TrialId> held;
   };
   struct Roadmap {
@@ -201,6 +205,7 @@ class Scheduler {
   void On(const WorkerSynced& event, absl::Time now);
   void On(const WorkerWaiting& event, absl::Time now);
   void On(const WorkerGone& event, absl::Time now);
+  void On(const WorkerUnreachable& event, absl::Time now);
   void On(const RoadmapChanged& event, absl::Time now);
   void On(const CancelRequested& event, absl::Time now);
   void On(const ResumeRequested& event, absl::Time now);
@@ -216,7 +221,10 @@ class Scheduler {
   void TakeRunning(WorkerId worker, AttemptId attempt);
   // Assigns again, or takes back, what the worker holds but did not name.
   int RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int want, absl::Time now);
-  void Assign(WorkerId worker, int want);
+  void Assign(WorkerId worker, int want, absl::Time now);
+  // Gives up the doubted workers, for others are idle. False when there are none.
+  bool GiveUpDoubted(absl::Time now);
+  bool IsAnyIdle() const;
   void LoseWorker(WorkerId worker, const std::string& why, absl::Time now);
   // The current attempt of a leased trial failed: queue the trial again or end it. `lost`: with its
   // worker, who may yet come back.
@@ -275,6 +283,7 @@ class Scheduler {
   absl::Duration Backoff(FailureClass failure, int failures) const;
   void ChargeTurn(RoadmapId roadmap, int delta);
   void Renew(WorkerId id, Worker& worker, absl::Time expires);
+  void Untime(WorkerId id, const Worker& worker);
 
   Options options_;
   absl::flat_hash_map<TrialId, Trial> trials_;  // for look-up only: never iterated into effects
@@ -286,6 +295,8 @@ class Scheduler {
   WorkQueue queue_;
   std::set<std::pair<absl::Time, TrialId>> backing_off_;
   std::set<std::pair<absl::Time, WorkerId>> expiries_;
+  std::set<std::pair<absl::Time, WorkerId>> doubts_;  // to come
+  std::set<WorkerId> doubted_;                        // those that have
   std::set<std::pair<absl::Time, RoadmapId>> deadlines_;
   int slots_ = 0;
   Effects effects_;  // of the event being applied

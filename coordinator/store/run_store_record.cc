@@ -163,10 +163,9 @@ absl::Status RunStore::On(const WorkerLeft& e, int64_t now_us) {
   static constexpr char kWorker[] = "UPDATE workers SET left_us = ? WHERE id = ?";
   ASSIGN_OR_RETURN(Statement * update, db_.Use(kWorker));
   RETURN_IF_ERROR(update->Run(now_us, e.worker.value));
-  return RecordEvent(
-      e.drained ? "left" : "lost", std::nullopt, e.worker,
-      e.drained ? "it had handed everything back" : "it was silent for a whole lease",
-      absl::FromUnixMicros(now_us));
+  return RecordEvent(e.drained ? "left" : "lost", std::nullopt, e.worker,
+                     e.drained ? "it had handed everything back" : e.why,
+                     absl::FromUnixMicros(now_us));
 }
 
 absl::Status RunStore::On(const WantChanged& e, int64_t) {

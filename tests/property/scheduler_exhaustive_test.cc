@@ -158,6 +158,11 @@ std::vector<Step> ControlSteps() {
                      if (!m.scheduler.HasWorker(WorkerId{1})) return;
                      m.Do(DrainRequested{WorkerId{1}, "drain"});
                    }});
+  steps.push_back({"A's connection breaks for a while", [](Model& m) {
+                     m.Do(WorkerUnreachable{WorkerId{1}});
+                     m.now += absl::Seconds(4);
+                     m.Do(Tick{});
+                   }});
   steps.push_back({"cancel 1", [](Model& m) {
                      m.Do(CancelRequested{.roadmap = kRoadmap, .trials = {{TrialId{1}}}});
                    }});

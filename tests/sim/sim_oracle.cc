@@ -285,6 +285,7 @@ void SimOracle::CountEvents(Marks* marks) {
   kinds.Start();
   while (Next(kinds)) (*marks)[absl::StrCat("event ", std::string(kinds.Text(0)))] += kinds.Int(1);
   const std::pair<const char*, const char*> reasons[] = {
+      {"trials of a worker whose connection broke went to idle ones", "its connection broke, *"},
       {"trials were made orphans", "its parent, trial *"},
       {"trials were quarantined with their workers lost", "quarantined: * different workers *"},
       {"what failed on a bad machine alone was tried elsewhere", "it failed only on *"}};

@@ -84,6 +84,7 @@ SimWorkload::SimWorkload(int number) {
   const int64_t budgets[] = {0, 1, 2};
   retry.max = {-1, budgets[dice.Below(3)] + 1, budgets[dice.Below(3)], budgets[dice.Below(2)], 0};
   poison = number % 3 == 0 ? 0 : 1 + number % 3;
+  if (poison > 0) retry.max[static_cast<int>(FailureClass::kWorkerLost)] += 3;
   bad_machine = number % 8 == 6;
   for (const char* name : {"a", "b"}) {
     Asked asked;

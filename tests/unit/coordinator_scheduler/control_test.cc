@@ -137,6 +137,18 @@ TEST(SchedulerDrain, ADrainedWorkerIsDrainedAfterARestart) {
   EXPECT_THAT(AssignedTrials(s.Ask(kSecond)), ElementsAre(1));
 }
 
+TEST(SchedulerDrain, AWorkerThatWasGivenUpAndComesBackIsStillDrained) {
+  Checked s;
+  s.Do(Roadmap(kRoadmap, {1}));
+  s.Join(kFirst);
+  s.Do(DrainRequested{kFirst, "reboot"});
+  s.After(absl::Minutes(1));
+  EXPECT_FALSE(s.scheduler.HasWorker(kFirst));
+  s.Do(WorkerJoined{.worker = kFirst, .drained = "reboot"});
+  EXPECT_THAT(AssignedTrials(s.Ask(kFirst)), IsEmpty());
+  EXPECT_EQ(s.scheduler.ViewWorker(kFirst)->drained, "reboot");
+}
+
 // ---- Machines
 
 TEST(ChanceOfFailures, IsTheTailOfTheHypergeometricDistribution) {
@@ -197,6 +209,19 @@ TEST(SchedulerNodes, TrialsThatFailedOnlyOnTheBadMachineAreTriedElsewhere) {
   EXPECT_EQ(fleet.s.scheduler.Counts(kRoadmap)->of(Outcome::kFailed), 0);
   for (int i = 0; i < 40; ++i) fleet.Pass(kFirst);
   EXPECT_EQ(fleet.s.scheduler.Counts(kRoadmap)->of(Outcome::kSucceeded), 60);
+}
+
+TEST(SchedulerNodes, WhatABadMachineStillRanWhenItWasQuarantinedIsTriedElsewhereToo) {
+  Fleet fleet(60);
+  fleet.s.Join(kThird, 1, "bad");
+  const std::vector<int64_t> running = AssignedTrials(fleet.s.Ask(kThird));
+  ASSERT_THAT(running, SizeIs(1));
+  for (int i = 0; i < 20; ++i) fleet.Pass(kFirst);
+  while (Only<StandingChanged>(fleet.Fail(kSecond)).empty()) {
+  }
+  fleet.s.Report(kThird, Failed(running[0], 1, FailureClass::kOutOfMemory));
+  EXPECT_EQ(fleet.s.StateOf(running[0]), "queued");
+  EXPECT_EQ(fleet.s.scheduler.Counts(kRoadmap)->of(Outcome::kFailed), 0);
 }
 
 TEST(SchedulerNodes, TrialsThatFailEverywhereAreNoMachinesFault) {
