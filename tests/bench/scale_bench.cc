@@ -30,8 +30,8 @@
 #include "core/base/check.h"
 #include "core/base/numerics_version.h"
 #include "tests/sim/sim_coordinator.h"
+#include "tests/sim/sim_fleet.h"
 #include "tests/sim/sim_worker.h"
-#include "worker/session.h"
 
 namespace saffron {
 namespace {
@@ -154,174 +154,6 @@ void BenchMetrics() {
 
 // ---- Ten thousand workers
 
-// Workers' real sessions against the real engine: virtual time, in which the engine takes as long
-// as it takes the processor.
-class Fleet {
- public:
-  Fleet(int count, double trial_seconds) : trial_seconds_(trial_seconds), clients_(count) {
-    c_.Submit(Trials(3 * count, trial_seconds), agenda_.now());
-    c_.engine->SetWaker([this] { StepAt(agenda_.now()); });
-    for (int i = 0; i < count; ++i) {
-      clients_[i].session = std::make_unique<Session>(Session::Options{
-          .worker_id = absl::StrCat("w", i), .numerics_version = kNumericsVersion});
-    }
-  }
-
-  // All call at the same moment; until each has heard from the coordinator.
-  double SettleSeconds() {
-    const absl::Time start = agenda_.now();
-    for (size_t i = 0; i < clients_.size(); ++i) agenda_.After({}, [this, i] { Call(i); });
-    while (settled_ < clients_.size()) agenda_.Next();
-    return absl::ToDoubleSeconds(agenda_.now() - start);
-  }
-  // Of calls that say something, over the next `length`.
-  std::vector<double> LatenciesMs(absl::Duration length) {
-    latencies_ms_.clear();
-    const absl::Time until = agenda_.now() + length;
-    while (agenda_.now() < until) agenda_.Next();
-    return latencies_ms_;
-  }
-  int64_t busy() const { return busy_; }
-  int64_t calls() const { return calls_; }
-  double engine_cpu() const { return engine_cpu_; }
-
- private:
-  struct Client {
-    std::unique_ptr<Session> session;
-    bool settled = false, open = false, owes = false;
-    int64_t turn = 0;
-  };
-
-  // The engine's thread: it handles what has arrived as soon as it is free.
-  void StepAt(absl::Time time) {
-    agenda_.At(std::max(time, free_at_), [this, token = ++token_] {
-      if (token == token_) Step();
-    });
-  }
-  void Step() {
-    absl::Time next;
-    const int64_t operations = disk_.operations();
-    in_step_ = true;
-    const double cpu = CpuOf([&] { next = c_.engine->RunOnce(agenda_.now()); });
-    in_step_ = false;
-    engine_cpu_ += cpu;
-    free_at_ = agenda_.now() + absl::Seconds(cpu);
-    if (disk_.operations() > operations) free_at_ += kCommit;
-    // Answers arrive when the engine is done.
-    for (auto& answer : std::exchange(answers_, {})) agenda_.At(free_at_, answer);
-    StepAt(std::clamp(next, free_at_, free_at_ + absl::Seconds(1)));
-  }
-
-  // What is answered at once, because the engine is busy, does not wait for it.
-  void Deliver() {
-    if (in_step_) return;
-    for (auto& answer : std::exchange(answers_, {})) agenda_.After({}, answer);
-  }
-
-  void Call(size_t i) {
-    Client& client = clients_[i];
-    const int64_t turn = ++client.turn;
-    const absl::Time begun = agenda_.now();
-    client.open = true;
-    ++calls_;
-    if (!client.session->registered()) {
-      client.owes = true;
-      return c_.engine->Register(FromProto(client.session->Registration()),
-                                 [this, i, turn](absl::StatusOr<RegisterAnswer> answer) {
-                                   answers_.push_back([this, i, turn, answer] {
-                                     if (!answer.ok()) return Fail(i, turn, answer.status());
-                                     clients_[i].session->Registered(ToProto(*answer));
-                                     Call(i);
-                                   });
-                                   Deliver();
-                                 });
-    }
-    const v1::SyncRequest request = client.session->NextSync();
-    client.owes = request.finished_size() > 0;
-    for (const v1::AttemptProgress& p : request.running()) {
-      client.owes = client.owes || p.measurements_size() > 0;
-    }
-    const bool owes = client.owes;
-    c_.engine->Sync(*FromProto(request), [=, this](absl::StatusOr<SyncAnswer> answer) {
-      answers_.push_back([=, this] {
-        if (owes) latencies_ms_.push_back(absl::ToDoubleMilliseconds(agenda_.now() - begun));
-        if (absl::IsAborted(answer.status()) || clients_[i].turn != turn) return;
-        if (!answer.ok()) return Fail(i, turn, answer.status());
-        v1::SyncResponse response;
-        ToProto(*answer, &response);
-        Take(i, response, agenda_.now() - begun);
-      });
-      Deliver();
-    });
-  }
-  void Fail(size_t i, int64_t turn, const absl::Status& status) {
-    if (clients_[i].turn != turn) return;
-    clients_[i].open = false;
-    const bool busy = absl::IsResourceExhausted(status);
-    busy_ += busy;
-    const absl::Duration wait =
-        clients_[i].session->Failed(status, busy ? absl::Milliseconds(250) : absl::ZeroDuration());
-    CallAfter(i, wait);
-  }
-  void CallAfter(size_t i, absl::Duration wait) {
-    agenda_.After(wait, [this, i, turn = clients_[i].turn] {
-      if (clients_[i].turn == turn) Call(i);
-    });
-  }
-  void Take(size_t i, const v1::SyncResponse& response, absl::Duration held) {
-    Client& client = clients_[i];
-    client.open = false;
-    if (!client.settled) ++settled_;
-    client.settled = true;
-    const Session::Orders orders = client.session->Synced(response, held);
-    for (const v1::Assignment& assignment : orders.start) {
-      const absl::Duration length = absl::Seconds(trial_seconds_) * (0.5 + dice_.Uniform());
-      for (int step = 1; step <= 4; ++step) {
-        agenda_.After(length * step / 5, [this, i, ref = assignment.ref(), step] {
-          v1::Measurement m;
-          m.set_key("train/loss");
-          m.set_step(step);
-          clients_[i].session->Measured(ref, {m}, agenda_.now());
-          News(i, absl::Seconds(1));
-        });
-      }
-      agenda_.After(length, [this, i, ref = assignment.ref()] {
-        v1::AttemptResult result;
-        *result.mutable_ref() = ref;
-        result.set_outcome(v1::OUTCOME_SUCCEEDED);
-        clients_[i].session->Finished(result);
-        News(i, {});
-      });
-    }
-    CallAfter(i, orders.pause);
-  }
-  // A held call makes way for news.
-  void News(size_t i, absl::Duration wait) {
-    agenda_.After(wait, [this, i] {
-      Client& client = clients_[i];
-      if (client.session->HasNews(agenda_.now()) && (!client.open || !client.owes)) Call(i);
-    });
-  }
-
-  // How long a disk takes to sync a commit.
-  static constexpr absl::Duration kCommit = absl::Milliseconds(3);
-
-  const double trial_seconds_;
-  MemoryDisk disk_;
-  Agenda agenda_{absl::Now()};
-  Dice dice_{1};
-  Coordinator c_{agenda_.now()};
-  std::vector<Client> clients_;
-  std::vector<std::function<void()>> answers_;
-  std::vector<double> latencies_ms_;
-  absl::Time free_at_ = absl::InfinitePast();
-  int64_t token_ = 0;
-  bool in_step_ = false;
-  size_t settled_ = 0;
-  int64_t busy_ = 0, calls_ = 0;
-  double engine_cpu_ = 0;
-};
-
 // What an idle worker whose call is held open costs the coordinator.
 double BytesPerWorker(int count) {
   const absl::Time now = absl::Now();
@@ -344,8 +176,16 @@ double BytesPerWorker(int count) {
 void BenchFleet() {
   constexpr int kWorkers = 10'000;
   std::printf("fleet: %.1f KB per connected worker\n", BytesPerWorker(kWorkers) / 1024);
-  Fleet fleet(kWorkers, 60);
-  const double settled = fleet.SettleSeconds();
+  // The engine takes as long as it takes the processor, and the disk 3 ms to sync a commit.
+  SimFleet fleet({.workers = kWorkers,
+                  .trial_seconds = 60,
+                  .database = NewDatabase(),
+                  .submission = Trials(3 * kWorkers, 60),
+                  .numerics = kNumericsVersion,
+                  .cost = [](double cpu_seconds, int64_t, bool wrote) {
+                    return absl::Seconds(cpu_seconds) + absl::Milliseconds(wrote ? 3 : 0);
+                  }});
+  const double settled = fleet.SettleSeconds(/*most=*/600);
   std::printf(
       "fleet: %d workers that call at the same moment are all served after %.1f s of virtual "
       "time; %lld busy answers\n",
@@ -413,9 +253,12 @@ constexpr double kSeconds[] = {
     4.767, 4.935, 5.056, 5.382, 5.935, 6.938, 10.124, 11.226, 15.175, 31.239, 61.464};
 // Estimates of their cost were off by a factor whose logarithm had this standard deviation.
 constexpr double kEstimateError = 0.45;
+// How long a lost worker's place is empty.
+constexpr absl::Duration kReplacedAfter = absl::Seconds(1);
 
-// The lower bound is the work over the speed of all workers, or the longest trial where it ran;
-// work that was lost with a worker counts, the time until its loss is noticed does not.
+// The lower bound is the work over the speed of all workers, or the longest trial where it ran.
+// What nobody can avoid counts: work that was lost with a worker, and the time until another worker
+// took its place; the time until its loss was noticed does not.
 struct Makespan {
   double seconds = 0, bound = 0;
   int crashes = 0;
@@ -489,7 +332,8 @@ Makespan RunRoadmap(int workers, bool crashes, uint64_t seed) {
       running[w] = {};
       victim.Kill(SimWorker::Death::kProcess);
       ++out.crashes;
-      agenda.After(absl::Seconds(1), [&victim] { victim.Start(); });
+      total += absl::ToDoubleSeconds(kReplacedAfter) * speed[w];
+      agenda.After(kReplacedAfter, [&victim] { victim.Start(); });
     }
     agenda.After(absl::Seconds(20), crash);
   };
