@@ -22,10 +22,13 @@ bool CountsAsHeld(const Scheduler::Trial& trial, bool active) {
   return active && trial.held && std::holds_alternative<Queued>(trial.state);
 }
 
+// Estimated, of the trial and what waits for it.
+double TimeToEnd(const Scheduler::Trial& trial) { return trial.cost_seconds + trial.after_seconds; }
+
 WorkOrder OrderOf(TrialId id, const Scheduler::Trial& trial, const Scheduler::Want& want) {
   return {.replicate = want.replicate,
           .not_baseline = !want.baseline,
-          .minus_cost = -static_cast<float>(trial.cost_seconds + trial.after_seconds),
+          .minus_cost = -static_cast<float>(TimeToEnd(trial)),
           .position = want.position,
           .trial = id};
 }
@@ -301,7 +304,16 @@ void Scheduler::Assign(WorkerId worker_id, int want, absl::Time now) {
   Worker& worker = workers_.at(worker_id);
   for (; want > 0; --want) {
     std::optional<WorkQueue::Pick> pick = queue_.Next();
-    if (!pick && static_cast<int>(worker.held.size()) < worker.slots && GiveUpDoubted(now)) {
+    const bool has_room = static_cast<int>(worker.held.size()) < worker.slots;
+    if (has_room && !doubted_.empty()) {
+      // A long trial that may have been lost is worth more than a short one that was not begun.
+      const double most = pick ? TimeToEnd(trials_.at(pick->trial)) : -1;
+      for (WorkerId doubted : std::vector<WorkerId>(doubted_.begin(), doubted_.end())) {
+        const std::set<TrialId>& held = workers_.at(doubted).held;
+        const bool is_urgent = std::any_of(
+            held.begin(), held.end(), [&](TrialId id) { return TimeToEnd(trials_.at(id)) > most; });
+        if (is_urgent) LoseWorker(doubted, "its connection broke, and its trials were due", now);
+      }
       pick = queue_.Next();
     }
     if (!pick) return;
@@ -339,13 +351,10 @@ void Scheduler::On(const WorkerUnreachable& event, absl::Time now) {
   doubts_.insert({it->second.doubted, event.worker});
 }
 
-bool Scheduler::GiveUpDoubted(absl::Time now) {
-  bool any = false;
+void Scheduler::GiveUpDoubted(absl::Time now) {
   while (!doubted_.empty()) {
     LoseWorker(*doubted_.begin(), "its connection broke, and others had nothing else to do", now);
-    any = true;
   }
-  return any;
 }
 
 bool Scheduler::IsAnyIdle() const {

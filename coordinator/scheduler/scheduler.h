@@ -16,7 +16,7 @@
 //
 // A lease belongs to a worker, not to an attempt: a worker names everything it holds in each Sync,
 // so silence is the only thing that has to be timed. A worker whose connection broke is *doubted*
-// after a moment: other workers take over its trials once they have nothing else to do. Attempts
+// after a moment: other workers take over its trials once they have nothing longer to do. Attempts
 // are fenced by their number: reports of failure from any but the current attempt change nothing. A
 // *complete result* of an older attempt is accepted when it is the first (trials are deterministic:
 // it is as good), and never counts twice.
@@ -222,8 +222,8 @@ class Scheduler {
   // Assigns again, or takes back, what the worker holds but did not name.
   int RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int want, absl::Time now);
   void Assign(WorkerId worker, int want, absl::Time now);
-  // Gives up the doubted workers, for others are idle. False when there are none.
-  bool GiveUpDoubted(absl::Time now);
+  // Gives up the doubted workers, for others are idle.
+  void GiveUpDoubted(absl::Time now);
   bool IsAnyIdle() const;
   void LoseWorker(WorkerId worker, const std::string& why, absl::Time now);
   // The current attempt of a leased trial failed: queue the trial again or end it. `lost`: with its

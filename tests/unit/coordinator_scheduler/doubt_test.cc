@@ -1,4 +1,5 @@
-// Workers whose connection broke: others take over their trials only where they have nothing else.
+// Workers whose connection broke: others take over their trials only where they have nothing longer
+// to do.
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -48,6 +49,23 @@ TEST(SchedulerDoubt, SoDoesOneThatBecomesIdleLater) {
   EXPECT_THAT(Only<WorkerLeft>(s.Report(kSecond, Succeeded(2, 1), 1)), SizeIs(1));
   s.After(kBackoff);
   EXPECT_THAT(AssignedTrials(s.Ask(kSecond)), ElementsAre(1));
+}
+
+TEST(SchedulerDoubt, ALongTrialIsTakenOverBeforeShorterOnesBegin) {
+  Checked s{{.grace = kGrace, .backoff = kBackoff}};
+  RoadmapChanged roadmap = Roadmap(kRoadmap, {1, 2, 3, 4});
+  roadmap.trials[0].cost_seconds = 60;
+  s.Do(roadmap);
+  for (WorkerId worker : {kFirst, kSecond}) {
+    s.Join(worker);
+    s.Ask(worker);
+  }
+  s.Do(WorkerUnreachable{kFirst});
+  EXPECT_THAT(AssignedTrials(s.Report(kSecond, Succeeded(2, 1), 1)), ElementsAre(3)) << "too soon";
+  s.After(kGrace);
+  EXPECT_EQ(s.StateOf(1), "leased");
+  EXPECT_THAT(AssignedTrials(s.Report(kSecond, Succeeded(3, 1), 1)), ElementsAre(4));
+  EXPECT_EQ(s.StateOf(1), "queued");
 }
 
 TEST(SchedulerDoubt, WhileThereIsOtherWorkItKeepsItsTrials) {
