@@ -90,8 +90,7 @@ std::vector<MetricSpec> MakeMetrics() {
       {"routing/information_shuffled", "nats",
        "The same with the choices shuffled among the tokens: what chance alone gives.",
        kDeterministic},
-      {"init/step", "steps", "Steps that made the parent's model, with init_from.",
-       kDeterministic},
+      {"init/step", "steps", "Steps that made the parent's model, with init_from.", kDeterministic},
       {"init/max_change", "",
        "Largest change of a logit, on random tokens in double precision, when a transformer was "
        "grown out of its parent; above 1e-10 the trial fails.",
