@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <unordered_map>
 
@@ -52,6 +53,27 @@ struct StatisticsCache::Impl {
   std::unordered_map<std::string, std::pair<absl::Span<const char>, std::weak_ptr<const void>>>
       mapped;                        // values that somebody may be using
   std::set<std::string> being_made;  // keys that a thread reads or computes right now
+
+  // What `find`, called with the mutex held, answers when that is something. Else nothing: then the
+  // value is the caller's to make, and others wait for it until Release.
+  template <typename Find>
+  auto FindOrClaim(const std::string& key, const Find& find) {
+    std::unique_lock<std::mutex> lock(mutex);
+    for (;;) {
+      if (auto found = find()) {
+        ++counters.memory_hits;
+        return found;
+      }
+      // Whoever comes first makes the value; the rest wait, and try themselves should it fail.
+      if (being_made.insert(key).second) return decltype(find()){};
+      arrived.wait(lock);
+    }
+  }
+  void Release(const std::string& key) {
+    std::lock_guard<std::mutex> lock(mutex);
+    being_made.erase(key);
+    arrived.notify_all();
+  }
   int64_t memory_bytes = 0;
   Counters counters;
 };
@@ -73,24 +95,9 @@ std::string StatisticsCache::DefaultDir() {
 absl::StatusOr<StatisticsCache::Bytes> StatisticsCache::GetOrCompute(
     const std::string& key, const std::function<absl::StatusOr<std::vector<char>>()>& compute) {
   Impl& impl = *impl_;
-  {
-    std::unique_lock<std::mutex> lock(impl.mutex);
-    for (;;) {
-      if (Bytes value = impl.Touch(key)) {
-        ++impl.counters.memory_hits;
-        return value;
-      }
-      // Whoever comes first makes the value; the rest wait, and try themselves should it fail.
-      if (impl.being_made.insert(key).second) break;
-      impl.arrived.wait(lock);
-    }
-  }
+  if (Bytes found = impl.FindOrClaim(key, [&] { return impl.Touch(key); })) return found;
   // Unlocked from here: other keys proceed, and `compute` may ask for them.
-  const absl::Cleanup let_others_in = [&] {
-    std::lock_guard<std::mutex> lock(impl.mutex);
-    impl.being_made.erase(key);
-    impl.arrived.notify_all();
-  };
+  const absl::Cleanup release = [&] { impl.Release(key); };
   bool damaged = false, from_disk = true;
   Bytes value = impl.files.Read(key, &damaged);
   absl::Status status;
@@ -116,25 +123,15 @@ absl::StatusOr<StatisticsCache::Mapped> StatisticsCache::MapOrCompute(
     const std::string& name, const std::function<absl::StatusOr<std::vector<char>>()>& compute) {
   Impl& impl = *impl_;
   const std::string key = CacheFiles::AlignedKey(name);
-  {
-    std::unique_lock<std::mutex> lock(impl.mutex);
-    for (;;) {
-      if (const auto it = impl.mapped.find(key); it != impl.mapped.end()) {
-        if (auto owner = it->second.second.lock()) {
-          ++impl.counters.memory_hits;
-          return Mapped{it->second.first, std::move(owner)};
-        }
-        impl.mapped.erase(it);
-      }
-      if (impl.being_made.insert(key).second) break;
-      impl.arrived.wait(lock);
-    }
-  }
-  const absl::Cleanup let_others_in = [&] {
-    std::lock_guard<std::mutex> lock(impl.mutex);
-    impl.being_made.erase(key);
-    impl.arrived.notify_all();
+  const auto find = [&]() -> std::optional<Mapped> {
+    const auto it = impl.mapped.find(key);
+    if (it == impl.mapped.end()) return std::nullopt;
+    if (auto owner = it->second.second.lock()) return Mapped{it->second.first, std::move(owner)};
+    impl.mapped.erase(it);
+    return std::nullopt;
   };
+  if (std::optional<Mapped> found = impl.FindOrClaim(key, find)) return *std::move(found);
+  const absl::Cleanup release = [&] { impl.Release(key); };
   bool damaged = false, from_disk = true;
   Mapped value;
   absl::Status status;
