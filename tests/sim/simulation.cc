@@ -268,7 +268,8 @@ void Simulation::MeddleWithRoadmap(Engine& engine, const std::string& roadmap) {
       return engine.Resume(call, ignore);
     case 2: {
       RetryCall retry{.what = call};
-      if (dice_.Below(2) == 0) retry.classes = {static_cast<FailureClass>(dice_.Below(5))};
+      if (dice_.Below(2) == 0) retry.what = {.roadmap = roadmap, .reason = "by chance"};
+      if (dice_.Below(3) == 0) retry.classes = {static_cast<FailureClass>(dice_.Below(5))};
       if (dice_.Below(2) == 0) retry.memory_bytes = int64_t{1} << 30;
       return engine.Retry(retry, [this](const absl::StatusOr<RetryAnswer>& answer) {
         if (answer.ok() && answer->changed > 0) ++marks_["failures were retried by selector"];
