@@ -21,8 +21,7 @@ absl::StatusOr<OneHotSoftmaxRegression<T>> OneHotSoftmaxRegression<T>::Create(
   const int64_t rows_in_batch = int64_t{lags} * std::min(options.batch_max, vocab);
   ASSIGN_OR_RETURN(model.arena_,
                    ParameterArena<T>::Create({.parameters = (rows + 1) * vocab,
-                                              .gradients = (rows_in_batch + 1) * vocab,
-                                              .moments = options.moments}));
+                                              .gradients = (rows_in_batch + 1) * vocab}));
   model.z_.resize(vocab);
   model.sorted_.reserve(options.batch_max);
   model.slot_of_row_.assign(rows, -1);
@@ -134,7 +133,7 @@ void OneHotSoftmaxRegression<T>::ListSegments() {
   segments.push_back({.begin = rows * vocab_, .size = vocab_, .gradient = gradients});
 }
 
-// Which rows have moments is the optimiser's knowledge: all may, and those that do not are moved by
+// Which rows have state is the optimiser's knowledge: all may, and those that do not are moved by
 // zeros.
 template <typename T>
 void OneHotSoftmaxRegression<T>::ArenaRestored() {

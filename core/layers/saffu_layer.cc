@@ -41,10 +41,9 @@ class StackedSaffu final : public SaffuNetwork<T> {
     PlaceParameters(layers);
   }
 
-  absl::Status Allocate(bool train, int moments) {
+  absl::Status Allocate(bool train) {
     ASSIGN_OR_RETURN(
-        arena_, ParameterArena<T>::Create(
-                    {.parameters = size_, .gradients = train ? size_ : 0, .moments = moments}));
+        arena_, ParameterArena<T>::Create({.parameters = size_, .gradients = train ? size_ : 0}));
     evaluation_chunk_ = RowsByPosition(shapes_) ? kEvaluationChunkByPosition : kEvaluationChunk;
     evaluation_ = std::make_unique<LayerStack<T>>(places_, gains_, *features_, evaluation_chunk_,
                                                   /*train=*/false);
@@ -257,10 +256,10 @@ template <typename T>
 absl::StatusOr<std::unique_ptr<SaffuNetwork<T>>> SaffuNetwork<T>::Create(
     const std::vector<SaffuLayerParams<T>>& layers, std::shared_ptr<const FeatureTables> features,
     const Options& options) {
-  CHECK(options.chunk >= 1 && options.moments >= 0);
+  CHECK(options.chunk >= 1);
   RETURN_IF_ERROR(CheckSaffuLayers(layers, *features));
   auto network = std::make_unique<StackedSaffu<T>>(layers, std::move(features), options.chunk);
-  RETURN_IF_ERROR(network->Allocate(options.train, options.moments));
+  RETURN_IF_ERROR(network->Allocate(options.train));
   network->SetParameters(layers);
   return network;
 }

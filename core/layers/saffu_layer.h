@@ -40,7 +40,6 @@ class SaffuNetwork {
  public:
   struct Options {
     bool train = true;  // false: for evaluation alone, without memory for gradients and batches
-    int moments = 0;    // of the optimiser that will train it: Optimizer::moments()
     // Targets that go through the kernels together; larger batches are cut, with the same result up
     // to rounding. Memory is about 4 outputs * chunk bytes, and as much again for each r and o key.
     int chunk = 1024;
@@ -69,7 +68,7 @@ class SaffuNetwork {
   virtual Evaluation Evaluate(absl::Span<const int32_t> stream,
                               absl::Span<const int64_t> positions) = 0;
 
-  // Parameters in the kernels' own order, with gradient and moments; snapshot or restore a network
+  // Parameters in the kernels' own order, with gradient; snapshot or restore a network
   // by copying parameters().
   virtual ParameterArena<T>& arena() = 0;
   // Copies of the parameters of layer `index` (0 is the bottom) in the order of saffu_params.h.

@@ -18,8 +18,7 @@ absl::StatusOr<DenseSoftmaxRegression<T>> DenseSoftmaxRegression<T>::Create(
   model.outputs_ = outputs;
   const int64_t weights = int64_t{inputs} * outputs, size = weights + outputs;
   ASSIGN_OR_RETURN(model.arena_,
-                   ParameterArena<T>::Create(
-                       {.parameters = size, .gradients = size, .moments = options.moments}));
+                   ParameterArena<T>::Create({.parameters = size, .gradients = size}));
   T* gradient = model.arena_.gradients().data();
   model.arena_.segments() = {{.begin = 0, .size = weights, .gradient = gradient, .decay = true},
                              {.begin = weights, .size = outputs, .gradient = gradient + weights}};

@@ -19,7 +19,6 @@ template <typename T>
 class DenseSoftmaxRegression {
  public:
   struct Options {
-    int moments = 0;       // of the optimiser; 0: none
     int batch_max = 1024;  // most examples of one LossAndGradient
   };
   // All parameters zero (the loss is convex: no start needs to break a symmetry).
@@ -54,15 +53,14 @@ class DenseSoftmaxRegression {
 //   z = sum_k W_k[s_{t-k}] + bias,       W[K, vocab, vocab], bias[vocab].
 //   dW_k[s_{t-k}] += (p - y)/n           dbias = sum (p - y)/n
 // The gradient of W has at most K batch rows that are not zero, and only those are stored. The
-// arena's segments say of every row whether it has a gradient now, had one before (its moments move
+// arena's segments say of every row whether it has a gradient now, had one before (its state moves
 // it on), or never had one: the optimiser's arithmetic is exactly the dense one's.
-// Memory: (1 + moments) K vocab^2 numbers, and at most K batch_max vocab for the gradient, touched
-// only where rows are used.
+// Memory: K vocab^2 numbers, and at most K batch_max vocab for the gradient, touched only where
+// rows are used.
 template <typename T>
 class OneHotSoftmaxRegression {
  public:
   struct Options {
-    int moments = 0;
     int batch_max = 1024;
     int32_t padding = 0;  // id before the start of a stream
   };
@@ -79,7 +77,7 @@ class OneHotSoftmaxRegression {
   absl::Span<T> weights(int lag);
   absl::Span<T> bias();
   ParameterArena<T>& arena() { return arena_; }
-  // To be called when parameters and moments of another run were put into the arena.
+  // To be called when the parameters of another run were put into the arena.
   void ArenaRestored();
   int lags() const { return lags_; }
   int vocab() const { return vocab_; }

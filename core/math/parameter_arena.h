@@ -1,5 +1,5 @@
 #pragma once
-// Parameters, gradients and optimiser state of a model in one allocation.
+// Parameters and gradients of a model in one allocation. State of optimisers is their own.
 
 #include <cstdint>
 #include <string>
@@ -18,10 +18,10 @@ namespace saffron {
 // A stretch of parameters and what the last backward pass says about it.
 template <typename T>
 struct ParameterSegment {
-  int64_t begin = 0, size = 0;  // in parameters() and in each moment
-  T* gradient = nullptr;        // [size]; null: zero everywhere, though the moments may not be
+  int64_t begin = 0, size = 0;  // in parameters()
+  T* gradient = nullptr;        // [size]; null: zero everywhere
   bool decay = false;           // weight decay applies (matrices; not biases and scores)
-  bool idle = false;            // never had a gradient: moments are zero, decay alone changes it
+  bool idle = false;  // never had a gradient: its optimiser's state is zero, decay alone changes it
 };
 
 // What a tensor is to its model: optimisers treat these differently, and freezing goes by them.
@@ -63,7 +63,6 @@ class ParameterArena {
   struct Sizes {
     int64_t parameters = 0;
     int64_t gradients = 0;  // as `parameters`, or fewer where rows of zeros are not stored
-    int moments = 0;        // arrays of the size of `parameters`: Optimizer::moments()
   };
 
   ParameterArena() = default;
@@ -72,27 +71,18 @@ class ParameterArena {
     ParameterArena arena;
     arena.sizes_ = sizes;
     arena.stride_ = (sizes.parameters + 63) / 64 * 64;  // arrays start on cache lines
-    const int64_t total = arena.stride_ * (1 + sizes.moments) + sizes.gradients;
+    const int64_t total = arena.stride_ + sizes.gradients;
     arena.data_ = AlignedArray<T>(total);
     if (!arena.data_.ok()) {
-      return absl::ResourceExhaustedError(absl::StrCat("no memory for ", total * sizeof(T),
-                                                       " bytes of parameters, gradients and ",
-                                                       sizes.moments, " moments"));
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for ", total * sizeof(T), " bytes of parameters and gradients"));
     }
     return arena;
   }
 
   absl::Span<T> parameters() { return {data_.data(), Size(sizes_.parameters)}; }
   absl::Span<const T> parameters() const { return {data_.data(), Size(sizes_.parameters)}; }
-  absl::Span<T> gradients() {
-    return {data_.data() + stride_ * (1 + sizes_.moments), Size(sizes_.gradients)};
-  }
-  // 0 <= i < moments()
-  absl::Span<T> moment(int i) {
-    CHECK(i >= 0 && i < sizes_.moments) << "moment " << i << " of " << sizes_.moments;
-    return {data_.data() + stride_ * (1 + i), Size(sizes_.parameters)};
-  }
-  int moments() const { return sizes_.moments; }
+  absl::Span<T> gradients() { return {data_.data() + stride_, Size(sizes_.gradients)}; }
 
   // All parameters, by ascending begin; a model sets them in its backward pass (a dense one once).
   std::vector<ParameterSegment<T>>& segments() { return segments_; }
@@ -107,7 +97,7 @@ class ParameterArena {
   static size_t Size(int64_t n) { return static_cast<size_t>(n); }
   Sizes sizes_;
   int64_t stride_ = 0;
-  AlignedArray<T> data_;  // parameters, moments, gradients
+  AlignedArray<T> data_;  // parameters, gradients
   std::vector<ParameterSegment<T>> segments_;
   std::vector<ParameterTensor> tensors_;
 };

@@ -91,8 +91,6 @@ class Optimizer {
   void Step(ParameterArena<T>& arena, double lr);
 
   int64_t steps_done() const { return steps_; }
-  // Goes on after `steps` steps of an earlier run, whose moments are in the arena again.
-  void ResumeAt(int64_t steps) { steps_ = steps; }
 
   // Everything beside the parameters that later steps depend on: with the same steps_done(), state
   // and parameters, two optimisers of one configuration go on alike, bit for bit. After Prepare;

@@ -52,10 +52,9 @@ EvidenceNetwork::EvidenceNetwork(const LogLinearModel& evidence, absl::Span<cons
 absl::StatusOr<std::unique_ptr<EvidenceNetwork>> EvidenceNetwork::Create(
     const LogLinearModel& evidence, absl::Span<const int32_t> train, const Options& options) {
   std::unique_ptr<EvidenceNetwork> made(new EvidenceNetwork(evidence, train, options));
-  ASSIGN_OR_RETURN(made->network_, Network::Create(ShapeOf(options, evidence.tables().vocab()),
-                                                   {.moments = options.moments,
-                                                    .dropout = options.dropout,
-                                                    .dropout_seed = options.seed}));
+  ASSIGN_OR_RETURN(made->network_,
+                   Network::Create(ShapeOf(options, evidence.tables().vocab()),
+                                   {.dropout = options.dropout, .dropout_seed = options.seed}));
   made->DrawParameters();
   return made;
 }

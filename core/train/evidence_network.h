@@ -34,7 +34,6 @@ class EvidenceNetwork {
     double dropout = 0.1;
     double evidence_scale = 1, network_scale = 1;  // a, b
     uint64_t seed = 0;
-    int moments = 0;
   };
   // `evidence` and `train`, the stream that it counts, must outlive this. RESOURCE_EXHAUSTED when
   // there is no memory.

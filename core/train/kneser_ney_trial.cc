@@ -18,7 +18,7 @@ class KneserNeyTrial : public TrialModel {
     ASSIGN_OR_RETURN(task_, TextTask::Load(inputs));
     return absl::OkStatus();
   }
-  absl::Status Start(const TrialInputs& inputs, int) override {
+  absl::Status Start(const TrialInputs& inputs) override {
     const int order = static_cast<int>(inputs.variant.Int("model.order"));
     const std::vector<HistoryKind> histories = HistoriesOf(inputs.variant);
     if (!histories.empty()) {

@@ -54,11 +54,11 @@ absl::StatusOr<LogLinearSpec> SpecOf(const ResolvedVariant& variant) {
 class TrainedGains {
  public:
   static absl::StatusOr<TrainedGains> Create(const LogLinearModel& model,
-                                             absl::Span<const int32_t> train, int moments) {
+                                             absl::Span<const int32_t> train) {
     TrainedGains made;
     const int64_t size = model.shape().gains;
-    ASSIGN_OR_RETURN(made.arena_, ParameterArena<float>::Create(
-                                      {.parameters = size, .gradients = size, .moments = moments}));
+    ASSIGN_OR_RETURN(made.arena_,
+                     ParameterArena<float>::Create({.parameters = size, .gradients = size}));
     for (int64_t g = 0; g < size; ++g) {
       made.arena_.parameters()[g] = static_cast<float>(model.gains()[g]);
     }
@@ -98,7 +98,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     return absl::OkStatus();
   }
 
-  absl::Status Start(const TrialInputs& inputs, int moments) override {
+  absl::Status Start(const TrialInputs& inputs) override {
     const ResolvedVariant& variant = inputs.variant;
     ASSIGN_OR_RETURN(spec_, SpecOf(variant));
     statistics_ = inputs.env.statistics;
@@ -107,7 +107,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     model_ = std::make_unique<LogLinearModel>(std::move(solved));
     if (variant.Int("train.steps") == 0) return absl::OkStatus();
     if (variant.String("model.network") == "none") {
-      ASSIGN_OR_RETURN(gains_, TrainedGains::Create(*model_, task_->data().train, moments));
+      ASSIGN_OR_RETURN(gains_, TrainedGains::Create(*model_, task_->data().train));
       return absl::OkStatus();
     }
     EvidenceNetwork::Options options;
@@ -123,7 +123,6 @@ class LogLinearTrial : public TrialModel, public Trainable {
                                           static_cast<double>(variant.Int("train.steps")));
     }
     options.seed = inputs.seed;
-    options.moments = moments;
     is_mixture_ = options.join == Join::kMixture;
     ASSIGN_OR_RETURN(network_, EvidenceNetwork::Create(*model_, task_->data().train, options));
     return absl::OkStatus();

@@ -19,7 +19,7 @@ class MlpTrial : public TrialModel, public Trainable {
     return absl::OkStatus();
   }
 
-  absl::Status Start(const TrialInputs& inputs, int moments) override {
+  absl::Status Start(const TrialInputs& inputs) override {
     const ResolvedVariant& v = inputs.variant;
     const MlpShape shape{.inputs = task_->inputs(),
                          .classes = task_->classes(),
@@ -27,7 +27,6 @@ class MlpTrial : public TrialModel, public Trainable {
                          .width = static_cast<int>(v.Int("model.hidden_width")),
                          .kind = KindOf<MlpKind>(v.String("model.mlp"))};
     MlpClassifier<float>::Options options;
-    options.moments = moments;
     options.seed = inputs.seed;
     if (v.Has("model.dropout")) options.dropout = v.Double("model.dropout");
     if (v.Has("train.label_smoothing")) {

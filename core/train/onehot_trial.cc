@@ -23,7 +23,7 @@ class OneHotTrial : public TrialModel, public Trainable {
     return absl::OkStatus();
   }
 
-  absl::Status Start(const TrialInputs& inputs, int moments) override {
+  absl::Status Start(const TrialInputs& inputs) override {
     const int lags = static_cast<int>(inputs.variant.Int("model.context"));
     if (inputs.variant.String("train.init") == "explicit") {
       OneHotSpec spec;
@@ -36,7 +36,6 @@ class OneHotTrial : public TrialModel, public Trainable {
       }
     }
     DenseModel::Options options;
-    options.moments = moments;
     options.batch_max = static_cast<int>(LargestBatch(inputs.variant));
     options.padding = task_->data().eod;
     ASSIGN_OR_RETURN(dense_, DenseModel::Create(lags, task_->data().vocab, options));

@@ -22,9 +22,8 @@ class PixelTrial : public TrialModel, public Trainable {
     return absl::OkStatus();
   }
 
-  absl::Status Start(const TrialInputs& inputs, int moments) override {
+  absl::Status Start(const TrialInputs& inputs) override {
     DenseSoftmaxRegression<float>::Options options;
-    options.moments = moments;
     options.batch_max = static_cast<int>(LargestBatch(inputs.variant));
     ASSIGN_OR_RETURN(
         model_, DenseSoftmaxRegression<float>::Create(task_->inputs(), task_->classes(), options));

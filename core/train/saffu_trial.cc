@@ -53,7 +53,7 @@ class SaffuTrial : public TrialModel, public Trainable {
     return absl::OkStatus();
   }
 
-  absl::Status Start(const TrialInputs& inputs, int moments) override {
+  absl::Status Start(const TrialInputs& inputs) override {
     ASSIGN_OR_RETURN(const SaffuSolveSpec spec, SpecOf(inputs.variant, inputs.seed));
     StatisticsCache& cache = *inputs.env.statistics;
     std::shared_ptr<const FeatureTables> features;
@@ -69,7 +69,6 @@ class SaffuTrial : public TrialModel, public Trainable {
     }
     fixed_parameters_ = features->context.size() + static_cast<int64_t>(params.size());
     SaffuNetwork<float>::Options options;
-    options.moments = moments;
     ASSIGN_OR_RETURN(network_, SaffuNetwork<float>::Create(params, std::move(features), options));
     return absl::OkStatus();
   }

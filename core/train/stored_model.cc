@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<StoredModel>> StoredModel::Open(const std::string
       *variant,  stored->header_.seed,          stored->header_.data_fingerprint, env,
       has_shape, has_shape ? shape->second : ""};
   RETURN_IF_ERROR(stored->model_->Load(inputs));
-  RETURN_IF_ERROR(stored->model_->Start(inputs, /*moments=*/0));
+  RETURN_IF_ERROR(stored->model_->Start(inputs));
   Trainable* const trainable = stored->model_->trainable();
   if (trainable == nullptr) return refuse(absl::InvalidArgumentError("its model is not trained"));
   if (const absl::Status read = ReadModel(file->content(), trainable->arena()); !read.ok()) {

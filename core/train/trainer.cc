@@ -112,7 +112,7 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
   if (is_tuned) {
     ASSIGN_OR_RETURN(optimizer, MakeOptimizerOf(inputs.variant));
   }
-  RETURN_IF_ERROR(model.Start(inputs, /*moments=*/0));
+  RETURN_IF_ERROR(model.Start(inputs));
   if (beginning.given()) {
     CHECK(model.trainable() != nullptr) << "CheckStart lets no such model pass";
     RETURN_IF_ERROR(beginning.Fill(*model.trainable()));

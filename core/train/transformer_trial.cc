@@ -40,11 +40,10 @@ class TransformerTrial : public TrialModel, public Trainable {
                                                    " tokens of training text, got ", window_));
   }
 
-  absl::Status Start(const TrialInputs& inputs, int moments) override {
+  absl::Status Start(const TrialInputs& inputs) override {
     const ResolvedVariant& v = inputs.variant;
     const TextDataset& data = task_->data();
     TransformerNetwork<float>::Options options;
-    options.moments = moments;
     options.train = v.Int("train.steps") > 0 || v.Int("train.polish") > 0;
     if (v.Has("model.dropout")) options.dropout = v.Double("model.dropout");
     if (v.Has("train.label_smoothing")) {

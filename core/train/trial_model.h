@@ -62,7 +62,7 @@ class Trainable {
   // Mean loss of the examples at the present parameters; leaves its gradient in the arena.
   virtual double LossAndGradient(absl::Span<const int64_t> examples) = 0;
   virtual ParameterArena<float>& arena() = 0;
-  // Parameters and moments in the arena were replaced by those of another run: whatever follows
+  // Parameters in the arena were replaced by those of another run: whatever follows
   // from them is to be brought up to date.
   virtual void ArenaRestored() {}
   // Of a transformer: its shape (shape_json.h), for checkpoints. Empty: the variant says it all.
@@ -79,9 +79,8 @@ class TrialModel {
   virtual ~TrialModel() = default;
   // Reads the data.
   virtual absl::Status Load(const TrialInputs& inputs) = 0;
-  // Counts, solves or draws the parameters. `moments`: state arrays of the optimiser that will
-  // train them, 0 when none will. Where inputs.given, parameters need only their place.
-  virtual absl::Status Start(const TrialInputs& inputs, int moments) = 0;
+  // Counts, solves or draws the parameters. Where inputs.given, they need only their place.
+  virtual absl::Status Start(const TrialInputs& inputs) = 0;
   // After Start. nullptr for models without gradients. Lives as long as the model.
   virtual Trainable* trainable() { return nullptr; }
   // With the present parameters.

@@ -14,7 +14,7 @@ class UnigramTrial : public TrialModel {
     ASSIGN_OR_RETURN(task_, TextTask::Load(inputs));
     return absl::OkStatus();
   }
-  absl::Status Start(const TrialInputs&, int) override {
+  absl::Status Start(const TrialInputs&) override {
     model_ = UnigramModel::Fit(task_->data().train, task_->data().vocab);
     return absl::OkStatus();
   }

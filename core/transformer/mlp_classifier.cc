@@ -23,9 +23,8 @@ absl::StatusOr<std::unique_ptr<MlpClassifier<T>>> MlpClassifier<T>::Create(const
       << "an MLP of " << shape.layers << " layers of " << shape.width;
   std::unique_ptr<MlpClassifier> model(new MlpClassifier(shape, options));
   model->LayOut();
-  ASSIGN_OR_RETURN(model->arena_, ParameterArena<T>::Create({.parameters = model->size_,
-                                                             .gradients = model->size_,
-                                                             .moments = options.moments}));
+  ASSIGN_OR_RETURN(model->arena_, ParameterArena<T>::Create(
+                                      {.parameters = model->size_, .gradients = model->size_}));
   model->arena_.tensors() = model->tensors_;
   for (const ParameterTensor& tensor : model->tensors_) {
     model->arena_.segments().push_back({.begin = tensor.begin,

@@ -33,7 +33,6 @@ template <typename T>
 class MlpClassifier {
  public:
   struct Options {
-    int moments = 0;
     double dropout = 0, label_smoothing = 0;
     uint64_t seed = 0;         // of the draws of parameters and of dropout
     int64_t batch_max = 1024;  // most examples of one LossAndGradient

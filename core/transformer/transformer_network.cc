@@ -68,8 +68,7 @@ absl::StatusOr<std::unique_ptr<TransformerNetwork<T>>> TransformerNetwork<T>::Cr
   const int64_t size = network->layout_.size;
   ASSIGN_OR_RETURN(
       network->arena_,
-      ParameterArena<T>::Create(
-          {.parameters = size, .gradients = options.train ? size : 0, .moments = options.moments}));
+      ParameterArena<T>::Create({.parameters = size, .gradients = options.train ? size : 0}));
   network->NameTensors();
   const Bf16Scratch* const bf16 = options.bf16 ? &network->bf16_ : nullptr;
   Workspace<T> counting(nullptr, bf16);

@@ -28,7 +28,6 @@ template <typename T>
 class TransformerNetwork {
  public:
   struct Options {
-    int moments = 0;             // of the optimiser
     bool train = true;           // gradients are wanted
     double dropout = 0;          // of the embedding and of each sublayer's output; in [0, 1)
     double label_smoothing = 0;  // in [0, 1)

@@ -12,8 +12,7 @@ namespace saffron {
 template <typename T>
 ParameterArena<T> MakeArena(int64_t rows, int64_t cols, TensorRole role) {
   const int64_t n = rows * cols;
-  ParameterArena<T> arena =
-      ParameterArena<T>::Create({.parameters = n, .gradients = n, .moments = 0}).value();
+  ParameterArena<T> arena = ParameterArena<T>::Create({.parameters = n, .gradients = n}).value();
   arena.segments() = {{.begin = 0, .size = n, .gradient = arena.gradients().data(), .decay = true}};
   arena.tensors() = {{.name = "w", .rows = rows, .cols = cols, .role = role}};
   return arena;

@@ -11,8 +11,7 @@ constexpr int kSize = 21;
 
 ParameterArena<double> MakeSumArena() {
   ParameterArena<double> arena =
-      ParameterArena<double>::Create({.parameters = kSize, .gradients = kSize, .moments = 0})
-          .value();
+      ParameterArena<double>::Create({.parameters = kSize, .gradients = kSize}).value();
   double* g = arena.gradients().data();
   arena.segments() = {{.begin = 0, .size = 12, .gradient = g, .decay = true},
                       {.begin = 12, .size = kSize - 12, .gradient = g + 12}};

@@ -24,7 +24,7 @@ std::vector<bool> Choose(const std::string& list) {
 // A model's segments: matrices decay. The middle has no gradient.
 ParameterArena<float> MakeModelArena() {
   ParameterArena<float> arena =
-      ParameterArena<float>::Create({.parameters = 18, .gradients = 18, .moments = 0}).value();
+      ParameterArena<float>::Create({.parameters = 18, .gradients = 18}).value();
   float* g = arena.gradients().data();
   arena.segments() = {{.begin = 0, .size = 6, .gradient = g, .decay = true},
                       {.begin = 6, .size = 4, .gradient = nullptr, .decay = true, .idle = true},

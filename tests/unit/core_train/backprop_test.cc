@@ -17,7 +17,7 @@ using Params = std::map<std::string, ParamValue>;
 class OneNumber : public Trainable {
  public:
   OneNumber() {
-    auto arena = ParameterArena<float>::Create({.parameters = 1, .gradients = 1, .moments = 0});
+    auto arena = ParameterArena<float>::Create({.parameters = 1, .gradients = 1});
     EXPECT_TRUE(arena.ok());
     arena_ = std::move(*arena);
     arena_.segments().push_back({0, 1, arena_.gradients().data(), false});
@@ -210,7 +210,7 @@ TEST_F(BackpropTest, ScheduleReachesItsFinalRate) {
 class TwoNumbers : public Trainable {
  public:
   TwoNumbers() {
-    arena_ = ParameterArena<float>::Create({.parameters = 2, .gradients = 2, .moments = 0}).value();
+    arena_ = ParameterArena<float>::Create({.parameters = 2, .gradients = 2}).value();
     arena_.segments().push_back({0, 2, arena_.gradients().data(), true});
     arena_.tensors() = {{.name = "a", .begin = 0, .cols = 1, .role = TensorRole::kReadout},
                         {.name = "b", .begin = 1, .cols = 1, .role = TensorRole::kVector}};

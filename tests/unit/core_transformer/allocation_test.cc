@@ -53,7 +53,6 @@ void TakeSteps(bool bf16) {
   TransformerNetwork<float>::Options options;
   options.dropout = 0.1;
   options.label_smoothing = 0.1;
-  options.moments = 2;
   options.bf16 = bf16;
   auto network = *TransformerNetwork<float>::Create(shape, options);
   std::vector<int32_t> tokens(16 * 30);
