@@ -13,6 +13,41 @@ std::vector<double> ToVector(const Vector<double>& v) { return {v.data(), v.data
 
 }  // namespace
 
+void AddGainGradient(const LogLinearShape& shape, const LogLinearTables<float>& tables,
+                     absl::Span<const EvidenceRow<float>> rows, const float* d, double* gradient) {
+  for (const EvidenceRow<float>& row : rows) {
+    const uint16_t* const type = row.type.data();
+    const float* const value = row.value;
+    const size_t n = row.type.size();
+    double slope = 0, mass = 0;
+    // In short stretches of float, two sums at a time: rows have thousands of entries.
+    for (size_t begin = 0; begin < n; begin += 256) {
+      const size_t end = std::min(n, begin + 256);
+      float e0 = 0, e1 = 0, m0 = 0, m1 = 0;
+      size_t j = begin;
+      for (; j + 1 < end; j += 2) {
+        const float q0 = d[type[j]], q1 = d[type[j + 1]];
+        e0 += q0 * value[j];
+        e1 += q1 * value[j + 1];
+        m0 += q0;
+        m1 += q1;
+      }
+      if (j < end) {
+        e0 += d[type[j]] * value[j];
+        m0 += d[type[j]];
+      }
+      slope += e0 + e1;
+      mass += m0 + m1;
+    }
+    gradient[row.lambda] += slope;
+    if (row.mu >= 0) gradient[row.mu] += mass;
+  }
+  if (shape.unigram_gain < 0) return;
+  gradient[shape.unigram_gain] +=
+      Eigen::Map<const Vector<float>>(d, tables.vocab())
+          .dot(Eigen::Map<const Vector<float>>(tables.unigram.data(), tables.vocab()));
+}
+
 GainObjective::GainObjective(const LogLinearShape& shape, const LogLinearTables<float>& tables,
                              absl::Span<const int32_t> stream, std::vector<int32_t> targets,
                              Counted counted)
@@ -43,55 +78,23 @@ GainLoss GainObjective::At(const Vector<double>& gains, int64_t curvature_every)
     const int32_t next = stream_[t];
     const double logit = z_[next];
     loss.nats += SoftmaxInPlace(z_.data(), static_cast<int64_t>(z_.size())) - logit;
-    AddTarget(rows, next, &loss);
+    // In place of p: p - y.
+    z_[next] -= 1;
+    AddGainGradient(shape_, tables_, rows, z_.data(), loss.gradient.data());
+    z_[next] += 1;
+    CountUses(rows);
     if (curvature_every > 0 && n % curvature_every == 0) AddCurvature(rows, &loss);
   }
   if (curvature_every > 0) loss.hessian *= static_cast<double>(curvature_every);
   return loss;
 }
 
-void GainObjective::AddTarget(absl::Span<const EvidenceRow<float>> rows, int32_t next,
-                              GainLoss* loss) {
-  const float* const p = z_.data();
-  // In place of p: p - y.
-  z_[next] -= 1;
+void GainObjective::CountUses(absl::Span<const EvidenceRow<float>> rows) {
   for (const EvidenceRow<float>& row : rows) {
-    const uint16_t* const type = row.type.data();
-    const float* const value = row.value;
-    const size_t n = row.type.size();
-    double slope = 0, mass = 0;
-    // In short stretches of float, two sums at a time: rows have thousands of entries.
-    for (size_t begin = 0; begin < n; begin += 256) {
-      const size_t end = std::min(n, begin + 256);
-      float e0 = 0, e1 = 0, m0 = 0, m1 = 0;
-      size_t j = begin;
-      for (; j + 1 < end; j += 2) {
-        const float q0 = p[type[j]], q1 = p[type[j + 1]];
-        e0 += q0 * value[j];
-        e1 += q1 * value[j + 1];
-        m0 += q0;
-        m1 += q1;
-      }
-      if (j < end) {
-        e0 += p[type[j]] * value[j];
-        m0 += p[type[j]];
-      }
-      slope += e0 + e1;
-      mass += m0 + m1;
-    }
-    loss->gradient[row.lambda] += slope;
     ++uses_[row.lambda];
-    if (row.mu < 0) continue;
-    loss->gradient[row.mu] += mass;
-    ++uses_[row.mu];
+    if (row.mu >= 0) ++uses_[row.mu];
   }
-  if (shape_.unigram_gain >= 0) {
-    ++uses_[shape_.unigram_gain];
-    loss->gradient[shape_.unigram_gain] +=
-        Eigen::Map<const Vector<float>>(p, tables_.vocab())
-            .dot(Eigen::Map<const Vector<float>>(tables_.unigram.data(), tables_.vocab()));
-  }
-  z_[next] += 1;
+  if (shape_.unigram_gain >= 0) ++uses_[shape_.unigram_gain];
 }
 
 void GainObjective::AddCurvature(absl::Span<const EvidenceRow<float>> rows, GainLoss* loss) {

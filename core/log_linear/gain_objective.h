@@ -19,6 +19,11 @@ struct GainLoss {
   Matrix<double> hessian;
 };
 
+// gradient += that of the loss of one target with evidence `rows`, from d[V] = dL/dz, its
+// derivatives by the logits. [gains]
+void AddGainGradient(const LogLinearShape& shape, const LogLinearTables<float>& tables,
+                     absl::Span<const EvidenceRow<float>> rows, const float* d, double* gradient);
+
 class GainObjective {
  public:
   static constexpr float kHessianFloor = 3e-4f;
@@ -39,7 +44,7 @@ class GainObjective {
   const std::vector<int64_t>& uses() const { return uses_; }
 
  private:
-  void AddTarget(absl::Span<const EvidenceRow<float>> rows, int32_t next, GainLoss* loss);
+  void CountUses(absl::Span<const EvidenceRow<float>> rows);
   void AddCurvature(absl::Span<const EvidenceRow<float>> rows, GainLoss* loss);
 
   const LogLinearShape& shape_;

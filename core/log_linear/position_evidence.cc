@@ -253,12 +253,19 @@ absl::Span<const EvidenceRow<T>> PositionEvidence<T>::RowsOf(int64_t t) {
 }
 
 template <typename T>
+void FillBaseLogits(const LogLinearShape& shape, const LogLinearTables<T>& tables,
+                    absl::Span<const double> gains, T* z) {
+  std::copy(tables.log_p1.begin(), tables.log_p1.end(), z);
+  if (shape.unigram_gain < 0) return;
+  const T gain = static_cast<T>(gains[shape.unigram_gain]);
+  for (size_t i = 0; i < tables.unigram.size(); ++i) z[i] += gain * tables.unigram[i];
+}
+
+template <typename T>
 std::vector<T> BaseLogits(const LogLinearShape& shape, const LogLinearTables<T>& tables,
                           absl::Span<const double> gains) {
-  std::vector<T> base = tables.log_p1;
-  if (shape.unigram_gain < 0) return base;
-  const T gain = static_cast<T>(gains[shape.unigram_gain]);
-  for (size_t i = 0; i < base.size(); ++i) base[i] += gain * tables.unigram[i];
+  std::vector<T> base(tables.log_p1.size());
+  FillBaseLogits(shape, tables, gains, base.data());
   return base;
 }
 
@@ -278,6 +285,8 @@ template struct LogLinearTables<float>;
 template struct LogLinearTables<double>;
 template class PositionEvidence<float>;
 template class PositionEvidence<double>;
+template void FillBaseLogits(const LogLinearShape&, const LogLinearTables<float>&,
+                             absl::Span<const double>, float*);
 template std::vector<float> BaseLogits(const LogLinearShape&, const LogLinearTables<float>&,
                                        absl::Span<const double>);
 template std::vector<double> BaseLogits(const LogLinearShape&, const LogLinearTables<double>&,

@@ -101,6 +101,9 @@ class PositionEvidence {
 
 // z[i] = log P_1(i) + the unigram column under its gain: what logits start from. [V]
 template <typename T>
+void FillBaseLogits(const LogLinearShape& shape, const LogLinearTables<T>& tables,
+                    absl::Span<const double> gains, T* z);
+template <typename T>
 std::vector<T> BaseLogits(const LogLinearShape& shape, const LogLinearTables<T>& tables,
                           absl::Span<const double> gains);
 

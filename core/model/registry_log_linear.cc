@@ -80,6 +80,13 @@ std::vector<ParamSpec> LogLinearParams() {
               "or their probabilities mixed, each trained alone (mixture).",
        .choices = {"product", "mixture"},
        .relevant_when = {log_linear, has_network}},
+      {.key = "model.evidence",
+       .type = ParamType::kString,
+       .default_value = "frozen",
+       .doc = "Whether the gains of the evidence in a product stay what was fitted, or are trained "
+              "along with the network, once it is joined.",
+       .choices = {"frozen", "trained"},
+       .relevant_when = {log_linear, has_network, is_product}},
       {.key = "model.network_alone",
        .type = ParamType::kDouble,
        .default_value = 0.0,

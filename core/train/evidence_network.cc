@@ -3,32 +3,29 @@
 #include <algorithm>
 #include <cmath>
 
-#include "absl/strings/match.h"
 #include "core/base/check.h"
-#include "core/base/random.h"
 #include "core/base/status_macros.h"
+#include "core/log_linear/gain_objective.h"
 #include "core/math/exp.h"
 
 namespace saffron {
 namespace {
 
-constexpr int kHeadWidth = 32;
 constexpr int kMixtureRounds = 50;
-// Sequences that are evaluated together.
-constexpr int64_t kEvaluatedTogether = 8;
 
-TransformerShape ShapeOf(const EvidenceNetwork::Options& options, int vocab) {
-  TransformerShape shape;
-  shape.vocab = vocab;
-  shape.width = options.width;
-  shape.context = options.context;
-  TransformerLayerShape layer;
-  layer.heads = layer.kv_heads = std::max(1, options.width / kHeadWidth);
-  layer.key_dim = layer.value_dim = options.width / layer.heads;
-  layer.mlp_width = 2 * options.width;
-  layer.rope_frequencies = RopeFrequencies(layer.key_dim);
-  shape.layers.assign(options.layers, layer);
-  return shape;
+struct Entry {
+  const char* name;  // model.network
+  absl::StatusOr<std::unique_ptr<JoinedNetwork>> (*make)(const JoinedNetwork::Options& options);
+};
+constexpr Entry kNetworks[] = {{"transformer", &MakeJoinedTransformer}};
+
+absl::StatusOr<std::unique_ptr<JoinedNetwork>> MakeNetwork(const std::string& name,
+                                                           const JoinedNetwork::Options& options) {
+  for (const Entry& entry : kNetworks) {
+    if (name == entry.name) return entry.make(options);
+  }
+  CHECK(false) << "no network " << name;
+  return nullptr;
 }
 
 template <typename T>
@@ -44,49 +41,64 @@ EvidenceNetwork::EvidenceNetwork(const LogLinearModel& evidence, absl::Span<cons
     : evidence_(evidence),
       train_(train),
       options_(options),
+      trained_gains_(options.train_gains ? evidence.shape().gains : 0),
       gains_(Times(options.evidence_scale, evidence.gains())),
       base_(Times(options.evidence_scale,
                   BaseLogits(evidence.shape(), evidence.tables(), evidence.gains()))),
-      left_out_(evidence.shape(), evidence.tables(), train, Counted::kLeftOut) {}
+      left_out_(evidence.shape(), evidence.tables(), train, Counted::kLeftOut),
+      join_training_target_([this](int64_t t, float* z) { JoinTrainingTarget(t, z); }),
+      p_(evidence.tables().vocab()),
+      gain_gradient_(trained_gains_) {}
 
 absl::StatusOr<std::unique_ptr<EvidenceNetwork>> EvidenceNetwork::Create(
     const LogLinearModel& evidence, absl::Span<const int32_t> train, const Options& options) {
   std::unique_ptr<EvidenceNetwork> made(new EvidenceNetwork(evidence, train, options));
   ASSIGN_OR_RETURN(made->network_,
-                   Network::Create(ShapeOf(options, evidence.tables().vocab()),
-                                   {.dropout = options.dropout, .dropout_seed = options.seed}));
-  made->DrawParameters();
+                   MakeNetwork(options.network, {.vocab = evidence.tables().vocab(),
+                                                 .width = options.width,
+                                                 .layers = options.layers,
+                                                 .context = options.context,
+                                                 .dropout = options.dropout,
+                                                 .seed = options.seed,
+                                                 .beside = {.name = "evidence.gains",
+                                                            .cols = made->trained_gains_}}));
+  std::copy_n(evidence.gains().begin(), made->trained_gains_,
+              made->GainsIn(made->arena().parameters()).begin());
   return made;
 }
 
-// Normal: embeddings of deviation 0.02, so that logits start near zero; matrices one over the root
-// of their inputs, those that add to the residual stream less by the root of how many do (GPT-2).
-void EvidenceNetwork::DrawParameters() {
-  uint32_t substream = 0;
-  for (const ParameterTensor& tensor : network_->layout().tensors) {
-    const CounterRandom random(options_.seed, RandomPurpose::kWeights, substream++);
-    const absl::Span<float> values = network_->tensor(tensor.begin);
-    if (tensor.role == TensorRole::kVector) {
-      std::fill(values.begin(), values.end(), absl::StrContains(tensor.name, "gain") ? 1.0f : 0.0f);
-      continue;
-    }
-    double deviation = tensor.role == TensorRole::kEmbedding
-                           ? 0.02
-                           : 1 / std::sqrt(static_cast<double>(tensor.rows));
-    if (absl::EndsWith(tensor.name, ".wo") || absl::EndsWith(tensor.name, ".w2")) {
-      deviation /= std::sqrt(2.0 * options_.layers);
-    }
-    for (size_t i = 0; i < values.size(); ++i) {
-      values[i] = static_cast<float>(deviation * random.Normal(i));
-    }
-  }
+absl::Span<float> EvidenceNetwork::GainsIn(absl::Span<float> array) const {
+  return array.last(static_cast<size_t>(trained_gains_));
 }
 
-void EvidenceNetwork::JoinEvidence(PositionEvidence<float>& evidence, int64_t target,
-                                   float* z) const {
+std::vector<double> EvidenceNetwork::TrainedGains() {
+  const absl::Span<float> gains = GainsIn(arena().parameters());
+  return {gains.begin(), gains.end()};
+}
+
+void EvidenceNetwork::ReadGains() {
+  if (trained_gains_ == 0) return;
+  const absl::Span<const float> gains = GainsIn(arena().parameters());
+  std::copy(gains.begin(), gains.end(), gains_.begin());
+  FillBaseLogits(evidence_.shape(), evidence_.tables(), gains_, base_.data());
+  for (double& gain : gains_) gain *= options_.evidence_scale;
+  for (float& z : base_) z = static_cast<float>(options_.evidence_scale * z);
+}
+
+void EvidenceNetwork::JoinEvidence(absl::Span<const EvidenceRow<float>> rows, float* z) const {
   const float scale = static_cast<float>(options_.network_scale);
   for (size_t i = 0; i < base_.size(); ++i) z[i] = scale * z[i] + base_[i];
-  AddRows(evidence.RowsOf(target), gains_, z);
+  AddRows(rows, gains_, z);
+}
+
+void EvidenceNetwork::JoinTrainingTarget(int64_t t, float* z) {
+  const auto rows = left_out_.RowsOf(t);
+  JoinEvidence(rows, z);
+  if (trained_gains_ == 0) return;
+  std::copy_n(z, p_.size(), p_.begin());
+  SoftmaxInPlace(p_.data(), static_cast<int64_t>(p_.size()));
+  p_[train_[t]] -= 1;
+  AddGainGradient(evidence_.shape(), evidence_.tables(), rows, p_.data(), gain_gradient_.data());
 }
 
 double EvidenceNetwork::LossAndGradient(absl::Span<const int64_t> examples) {
@@ -97,26 +109,23 @@ double EvidenceNetwork::LossAndGradient(absl::Span<const int64_t> examples) {
   // Where a sequence would reach past the end it begins earlier.
   for (int64_t s = 0; s < sequences; ++s) starts_.push_back(std::min(examples[s], last));
   std::sort(starts_.begin(), starts_.end());
-  inputs_.clear();
-  targets_.clear();
-  for (int64_t start : starts_) {
-    inputs_.insert(inputs_.end(), &train_[start], &train_[start] + length);
-    targets_.insert(targets_.end(), &train_[start] + 1, &train_[start] + 1 + length);
-  }
   const bool joined = options_.join == Join::kProduct && !alone_;
   if (joined) {
-    network_->set_logit_offset([this, length](int64_t first, int64_t rows, Rows<float> z) {
-      for (int64_t r = 0; r < rows; ++r) {
-        JoinEvidence(left_out_, starts_[(first + r) / length] + 1 + (first + r) % length, z.row(r));
-      }
-    });
+    ReadGains();
+    std::fill(gain_gradient_.begin(), gain_gradient_.end(), 0.0);
   }
-  // Masks of dropout are drawn by what the step is about, so that a resumed run draws the same.
-  const double loss = network_->LossAndGradient(inputs_, targets_, length, examples[0]);
-  network_->set_logit_offset(nullptr);
-  if (joined && options_.network_scale != 1) {
+  // What is drawn follows from what the step is about, so that a resumed run draws the same.
+  const double loss = network_->LossAndGradient(train_, starts_, length, examples[0],
+                                                joined ? join_training_target_ : nullptr);
+  if (!joined) return loss;
+  if (options_.network_scale != 1) {
     // So far it is with respect to the joint logits.
     for (float& g : arena().gradients()) g *= static_cast<float>(options_.network_scale);
+  }
+  const absl::Span<float> of_gains = GainsIn(arena().gradients());
+  const double scale = options_.evidence_scale / static_cast<double>(sequences * length);
+  for (size_t g = 0; g < of_gains.size(); ++g) {
+    of_gains[g] = static_cast<float>(scale * gain_gradient_[g]);
   }
   return loss;
 }
@@ -125,40 +134,14 @@ std::vector<double> EvidenceNetwork::NetworkNats(absl::Span<const int32_t> strea
                                                  absl::Span<const int64_t> targets,
                                                  Counted counted) {
   CHECK(targets.empty() || targets[0] > 0) << "the first token has nothing before it";
-  const int64_t size = static_cast<int64_t>(stream.size());
-  // Streams shorter than a sequence are seen in shorter ones.
-  const int64_t length = std::min<int64_t>(options_.context, size - 1);
   PositionEvidence<float> evidence(evidence_.shape(), evidence_.tables(), stream, counted);
+  ReadGains();
   std::vector<double> nats;
   nats.reserve(targets.size());
-  std::vector<int32_t> inputs, wanted;
-  std::vector<int64_t> positions;  // of `wanted`
-  network_->set_logit_offset([&](int64_t first, int64_t rows, Rows<float> z) {
-    for (int64_t r = 0; r < rows; ++r) {
-      if (wanted[first + r] == kIgnoredTarget) continue;
-      if (options_.join == Join::kProduct) JoinEvidence(evidence, positions[first + r], z.row(r));
-      nats.push_back(LogSumExp(z.row(r), static_cast<int64_t>(base_.size())) -
-                     z.row(r)[wanted[first + r]]);
-    }
+  network_->VisitLogits(stream, targets, [&](int64_t t, float* z) {
+    if (options_.join == Join::kProduct) JoinEvidence(evidence.RowsOf(t), z);
+    nats.push_back(LogSumExp(z, static_cast<int64_t>(base_.size())) - z[stream[t]]);
   });
-  for (size_t n = 0; n < targets.size();) {
-    inputs.clear();
-    wanted.clear();
-    positions.clear();
-    for (int64_t s = 0; s < kEvaluatedTogether && n < targets.size(); ++s) {
-      // The sequence in which the next target comes right after the first half.
-      const int64_t start = std::clamp<int64_t>(targets[n] - 1 - length / 2, 0, size - 1 - length);
-      for (int64_t t = start; t < start + length; ++t) {
-        inputs.push_back(stream[t]);
-        const bool is_next = n < targets.size() && targets[n] == t + 1;
-        wanted.push_back(is_next ? stream[t + 1] : kIgnoredTarget);
-        positions.push_back(t + 1);
-        n += is_next;
-      }
-    }
-    network_->Evaluate(inputs, wanted, length);
-  }
-  network_->set_logit_offset(nullptr);  // it refers to what ends here
   return nats;
 }
 

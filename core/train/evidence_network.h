@@ -1,26 +1,29 @@
 #pragma once
-// A transformer beside a log-linear model of the same text: as a product, trained on what the
-// evidence leaves to be explained, or apart from it, to be mixed with it.
+// A network beside a log-linear model of the same text: as a product, trained on what the evidence
+// leaves to be explained, or apart from it, to be mixed with it.
 //
 //   product: z = a z_evidence + b z_network   trained with the target left out of the counts behind
-//                                             z_evidence, which would give it away; z_evidence and
-//                                             the scales a, b fixed. Steps may begin with the
-//                                             network alone, z = z_network: it learns faster before
-//                                             evidence explains most of what it could learn from
+//                                             z_evidence, which would give it away; the scales a, b
+//                                             fixed, the gains of the evidence too or trained
+//                                             along. Steps may begin with the network alone, z =
+//                                             z_network: it learns faster before evidence explains
+//                                             most of what it could learn from
 //   mixture: P = w P_evidence + (1 - w) P_network   trained alone; w by expectation maximisation
 //
-// The product ends where neither gets alone (Hinton, "Products of
-// experts", 1999; Mikolov et al., "Strategies for training large scale neural network language
-// models", 2011, section 5, train maximum-entropy n-grams and a network jointly).
+// The gradient for a gain is dL/dgain = a sum_t <what it weighs at t, p - y> / targets, with the p
+// of the joint softmax. The product ends where neither gets alone (Hinton, "Products of experts",
+// 1999; Mikolov et al., "Strategies for training large scale neural network language models", 2011,
+// section 5, train maximum-entropy n-grams and a network jointly).
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/log_linear/log_linear_model.h"
-#include "core/transformer/transformer_network.h"
+#include "core/train/joined_network.h"
 
 namespace saffron {
 
@@ -30,9 +33,11 @@ class EvidenceNetwork {
  public:
   struct Options {
     Join join = Join::kProduct;
+    std::string network = "transformer";
     int width = 128, layers = 2, context = 64;
     double dropout = 0.1;
     double evidence_scale = 1, network_scale = 1;  // a, b
+    bool train_gains = false;                      // of the evidence, in a product
     uint64_t seed = 0;
   };
   // `evidence` and `train`, the stream that it counts, must outlive this. RESOURCE_EXHAUSTED when
@@ -47,24 +52,32 @@ class EvidenceNetwork {
   double LossAndGradient(absl::Span<const int64_t> examples);
   // Whether steps leave evidence out from now on. Nats() never does.
   void set_alone(bool alone) { alone_ = alone; }
+  // The network's parameters; behind them the gains, where they are trained.
   ParameterArena<float>& arena() { return network_->arena(); }
+  // Those of the evidence, as trained so far. Empty where they are not trained.
+  std::vector<double> TrainedGains();
 
-  // -log P of ascending targets, none of them the first token; each sees at least context / 2
-  // tokens where the stream has them.
+  // -log P of ascending targets, none of them the first token.
   std::vector<double> Nats(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets,
                            Counted counted);
   // Weight of the evidence in a mixture, found on these targets.
   void FitMixture(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets);
   double mixture_weight() const { return weight_; }
-  int64_t parameters() const { return network_->layout().size; }
+  // All that are trained.
+  int64_t parameters() const { return network_->parameters() + trained_gains_; }
+  int64_t trained_gains() const { return trained_gains_; }
 
  private:
-  using Network = TransformerNetwork<float>;
   EvidenceNetwork(const LogLinearModel& evidence, absl::Span<const int32_t> train,
                   const Options& options);
-  void DrawParameters();
+  // The gains in the arena, [trained_gains_], or their gradient.
+  absl::Span<float> GainsIn(absl::Span<float> array) const;
+  // Brings gains_ and base_ up to date with the arena, where gains are trained.
+  void ReadGains();
   // z <- a z_evidence + b z
-  void JoinEvidence(PositionEvidence<float>& evidence, int64_t target, float* z) const;
+  void JoinEvidence(absl::Span<const EvidenceRow<float>> rows, float* z) const;
+  // The same while training, where the gradient of the gains is taken too.
+  void JoinTrainingTarget(int64_t t, float* z);
   // Of the network, the evidence added where they are a product.
   std::vector<double> NetworkNats(absl::Span<const int32_t> stream,
                                   absl::Span<const int64_t> targets, Counted counted);
@@ -72,13 +85,16 @@ class EvidenceNetwork {
   const LogLinearModel& evidence_;
   const absl::Span<const int32_t> train_;
   const Options options_;
-  const std::vector<double> gains_;  // of the evidence, times a
-  std::vector<float> base_;          // likewise
+  const int64_t trained_gains_;  // how many
+  std::vector<double> gains_;    // of the evidence, times a
+  std::vector<float> base_;      // likewise
   bool alone_ = false;
   PositionEvidence<float> left_out_;
-  std::unique_ptr<Network> network_;
+  std::unique_ptr<JoinedNetwork> network_;
+  JoinedNetwork::OnLogits join_training_target_;
   std::vector<int64_t> starts_;
-  std::vector<int32_t> inputs_, targets_;
+  std::vector<float> p_;               // [V] of a target in training; p - y
+  std::vector<double> gain_gradient_;  // sum over targets, by the gains in gains_
   double weight_ = 0.5;
 };
 

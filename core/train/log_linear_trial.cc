@@ -112,6 +112,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     }
     EvidenceNetwork::Options options;
     options.join = variant.String("model.join") == "product" ? Join::kProduct : Join::kMixture;
+    options.network = variant.String("model.network");
     options.width = static_cast<int>(variant.Int("model.network_width"));
     options.layers = static_cast<int>(variant.Int("model.network_layers"));
     options.context = static_cast<int>(variant.Int("model.network_context"));
@@ -119,6 +120,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     if (options.join == Join::kProduct) {
       options.evidence_scale = variant.Double("model.evidence_scale");
       options.network_scale = variant.Double("model.network_scale");
+      options.train_gains = variant.String("model.evidence") == "trained";
       alone_steps_ = static_cast<int64_t>(variant.Double("model.network_alone") *
                                           static_cast<double>(variant.Int("train.steps")));
     }
@@ -142,10 +144,11 @@ class LogLinearTrial : public TrialModel, public Trainable {
   }
 
   void Describe(std::map<std::string, double>* metrics) const override {
+    const int64_t trained =
+        network_ != nullptr ? network_->parameters() : int64_t{model_->shape().gains};
     (*metrics)["model/parameters"] = static_cast<double>(
-        model_->parameters() + (network_ != nullptr ? network_->parameters() : 0));
-    (*metrics)["model/parameters_trained"] =
-        static_cast<double>(network_ != nullptr ? network_->parameters() : model_->shape().gains);
+        model_->parameters() + (network_ != nullptr ? trained - network_->trained_gains() : 0));
+    (*metrics)["model/parameters_trained"] = static_cast<double>(trained);
     for (const auto& [key, gain] : model_->MeanGains()) {
       (*metrics)[absl::StrCat("solve/gain/", key)] = gain;
     }
@@ -190,8 +193,16 @@ class LogLinearTrial : public TrialModel, public Trainable {
   }
   void FitMixture() { network_->FitMixture(task_->Stream(Split::kValid), CurveTargets()); }
 
-  std::vector<double> NatsOn(Split split, const std::vector<int64_t>& targets) {
+  // So that what is said of them is of the present ones.
+  void ReadTrainedGains() {
     if (gains_.has_value()) model_->set_gains(gains_->Gains());
+    if (network_ != nullptr && network_->trained_gains() > 0) {
+      model_->set_gains(network_->TrainedGains());
+    }
+  }
+
+  std::vector<double> NatsOn(Split split, const std::vector<int64_t>& targets) {
+    ReadTrainedGains();
     const auto stream = task_->Stream(split);
     // What was counted is scored as if it had not been: else counting alone would look perfect.
     const Counted counted =

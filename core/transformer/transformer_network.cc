@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<TransformerNetwork<T>>> TransformerNetwork<T>::Cr
         "/proc/cpuinfo), which this one does not have");
   }
   std::unique_ptr<TransformerNetwork> network(new TransformerNetwork(shape, options));
-  const int64_t size = network->layout_.size;
+  const int64_t size = network->layout_.size + options.beside.size();
   ASSIGN_OR_RETURN(
       network->arena_,
       ParameterArena<T>::Create({.parameters = size, .gradients = options.train ? size : 0}));
@@ -86,7 +86,11 @@ absl::StatusOr<std::unique_ptr<TransformerNetwork<T>>> TransformerNetwork<T>::Cr
 template <typename T>
 void TransformerNetwork<T>::NameTensors() {
   arena_.tensors() = layout_.tensors;
-  for (const ParameterTensor& tensor : layout_.tensors) {
+  if (options_.beside.size() > 0) {
+    arena_.tensors().push_back(options_.beside);
+    arena_.tensors().back().begin = layout_.size;
+  }
+  for (const ParameterTensor& tensor : arena_.tensors()) {
     arena_.segments().push_back(
         {.begin = tensor.begin,
          .size = tensor.size(),

@@ -36,10 +36,14 @@ class TransformerNetwork {
     // Operands of the weights' products in bfloat16, with sums, parameters and all else in T, which
     // must be float.
     bool bf16 = false;
+    // Room in the arena behind the network's own tensors for a vector that is trained along: its
+    // name and its columns, of which there may be none. The network leaves a gradient of zero
+    // there.
+    ParameterTensor beside = {};
   };
 
   // Adds what another model knows to logits: z[r] is those of row `first_row` + r of the inputs
-  // that were given. Must not depend on the parameters: no gradient goes through it.
+  // that were given. Must not depend on the network's parameters: no gradient goes through it.
   using LogitOffset = std::function<void(int64_t first_row, int64_t rows, Rows<T> z)>;
 
   // All parameters zero. INVALID_ARGUMENT: CheckShape. RESOURCE_EXHAUSTED when there is no memory.

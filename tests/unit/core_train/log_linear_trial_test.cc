@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "core/log_linear/gain_objective.h"
 #include "core/model/registry.h"
 #include "core/train/evidence_network.h"
 #include "tests/unit/core_train/tiny_corpus.h"
@@ -114,6 +115,22 @@ TEST_F(LogLinearTrialTest, TrainsANetworkAloneBeforeItIsJoined) {
   EXPECT_NE(Test(params), staged);
 }
 
+TEST_F(LogLinearTrialTest, TrainsGainsAlongWithTheNetworkOnceTheyAreJoined) {
+  Params params = WithNetwork(Everything());
+  params.emplace("model.network_alone", 0.5);
+  params.emplace("train.keep", "last");
+  auto frozen = Run(params).metrics;
+  params.emplace("model.evidence", "trained");
+  auto trained = Run(params).metrics;
+  EXPECT_EQ(Run(params).metrics["test/nats_per_token"], trained["test/nats_per_token"]);
+  EXPECT_NE(trained["test/nats_per_token"], frozen["test/nats_per_token"]);
+  EXPECT_NE(trained["solve/gain/recent"], frozen["solve/gain/recent"]);
+  EXPECT_EQ(trained["model/parameters"], frozen["model/parameters"]);
+  // Nine for each of nine templates, and each being seen; 8 + 8 + 9 of the histories, the unigram.
+  EXPECT_EQ(trained["model/parameters_trained"] - frozen["model/parameters_trained"],
+            2 * 9 * 7 + 25 + 1);
+}
+
 class EvidenceNetworkTest : public TinyCorpusTest {
  protected:
   void SetUp() override {
@@ -121,7 +138,11 @@ class EvidenceNetworkTest : public TinyCorpusTest {
     auto data = data_.Text({.corpus = "tiny", .vocab = 28});
     ASSERT_TRUE(data.ok());
     text_ = *data;
-    auto evidence = LogLinearModel::Solve({}, *text_, cache_);
+    LogLinearSpec spec;
+    spec.templates = {LagTemplate::Parse("2").value()};
+    spec.histories = {HistoryKind::kRecent};
+    spec.unigram = spec.seen_gains = true;
+    auto evidence = LogLinearModel::Solve(spec, *text_, cache_);
     ASSERT_TRUE(evidence.ok());
     evidence_ = std::make_unique<LogLinearModel>(*std::move(evidence));
   }
@@ -165,14 +186,72 @@ TEST_F(EvidenceNetworkTest, TakesGradientsOfTheLossItReports) {
   }
 }
 
+TEST_F(EvidenceNetworkTest, TheGainsGradientIsThatOfTheirFitWhereTheNetworkIsSilent) {
+  const auto network = Make({.network_scale = 0.4, .train_gains = true});
+  std::fill_n(network->arena().parameters().begin(),
+              network->parameters() - network->trained_gains(), 0.0f);
+  const std::vector<double> gains = network->TrainedGains();
+  ASSERT_EQ(gains.size(), evidence_->gains().size());
+  std::vector<int64_t> examples(64, 0);
+  std::vector<int32_t> targets;
+  for (int s = 0; s < 4; ++s) {
+    examples[s] = 700 + 900 * s;
+    for (int i = 0; i < 16; ++i) targets.push_back(static_cast<int32_t>(examples[s]) + 1 + i);
+  }
+  GainObjective fit(evidence_->shape(), evidence_->tables(), text_->train, targets,
+                    Counted::kLeftOut);
+  const GainLoss wanted =
+      fit.At(Eigen::Map<const Vector<double>>(gains.data(), gains.size()), /*curvature_every=*/0);
+  EXPECT_NEAR(network->LossAndGradient(examples), wanted.nats / 64, 1e-5);
+  const auto gradient = network->arena().gradients().last(gains.size());
+  int moved = 0;
+  for (size_t g = 0; g < gains.size(); ++g) {
+    EXPECT_NEAR(gradient[g], wanted.gradient[g] / 64, 1e-6) << evidence_->shape().names[g];
+    moved += gradient[g] != 0;
+  }
+  EXPECT_GT(moved, 15);
+}
+
+TEST_F(EvidenceNetworkTest, TakesTheGradientOfItsGains) {
+  const auto network = Make({.evidence_scale = 0.75, .network_scale = 0.4, .train_gains = true});
+  network->LossAndGradient(examples_);
+  const size_t size = network->TrainedGains().size();
+  const auto in_arena = network->arena().parameters().last(size);
+  const std::vector<float> start(in_arena.begin(), in_arena.end());
+  const auto at_start = network->arena().gradients().last(size);
+  const std::vector<float> gradient(at_start.begin(), at_start.end());
+  for (size_t g = 0; g < size; ++g) {
+    const auto loss_at = [&](float step) {
+      in_arena[g] = start[g] + step;
+      const double loss = network->LossAndGradient(examples_);
+      in_arena[g] = start[g];
+      return loss;
+    };
+    const double slope = (loss_at(0.02f) - loss_at(-0.02f)) / 0.04;
+    EXPECT_NEAR(gradient[g], slope, 0.01 * std::abs(slope) + 1e-5) << evidence_->shape().names[g];
+  }
+}
+
+TEST_F(EvidenceNetworkTest, GainsDoNotDecayAndAreNoMatrix) {
+  const auto network = Make({.train_gains = true});
+  const ParameterTensor& last = network->arena().tensors().back();
+  EXPECT_EQ(last.name, "evidence.gains");
+  EXPECT_EQ(last.role, TensorRole::kVector);
+  const ParameterSegment<float>& segment = network->arena().segments().back();
+  EXPECT_EQ(segment.begin, last.begin);
+  EXPECT_FALSE(segment.decay);
+  EXPECT_EQ(Make({})->arena().tensors().back().name, "final_norm.gain");
+}
+
 TEST_F(EvidenceNetworkTest, AloneItIsTrainedAsIfThereWereNoEvidenceAndScoredWithIt) {
-  const auto product = Make({.evidence_scale = 0.75, .network_scale = 0.4});
+  const auto product = Make({.evidence_scale = 0.75, .network_scale = 0.4, .train_gains = true});
   const auto mixture = Make({.join = Join::kMixture});
   const std::vector<int64_t> targets = {50, 51, 52, 90};
   const auto scored = product->Nats(text_->test, targets, Counted::kAsIs);
   const double joined = product->LossAndGradient(examples_);
   product->set_alone(true);
   EXPECT_EQ(product->LossAndGradient(examples_), mixture->LossAndGradient(examples_));
+  EXPECT_THAT(product->arena().gradients().last(product->trained_gains()), testing::Each(0.0f));
   EXPECT_EQ(product->Nats(text_->test, targets, Counted::kAsIs), scored);
   product->set_alone(false);
   EXPECT_EQ(product->LossAndGradient(examples_), joined);

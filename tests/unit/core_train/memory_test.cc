@@ -135,7 +135,12 @@ TEST_F(MemoryTest, NoStepOfAnyFamilyAndOptimiserAllocates) {
   for (const Params& params :
        {Params{
             {"model.layers", int64_t{2}}, {"model.streams", "x+c+r"}, {"model.width", int64_t{8}}},
-        Params{{"model.type", "softmax_regression"}}}) {
+        Params{{"model.type", "softmax_regression"}},
+        Params{{"model.type", "log_linear"},
+               {"train.steps", int64_t{1}},
+               {"model.network", "transformer"},
+               {"model.network_width", int64_t{32}},
+               {"model.evidence", "trained"}}}) {
     SCOPED_TRACE(MustResolve(Small(params)).CanonicalText());
     CallsOf(params, 3);
     EXPECT_EQ(CallsOf(params, 3), CallsOf(params, 12));
