@@ -246,20 +246,30 @@ const SimOracle::Fixed& SimOracle::FixedOf(TrialId id) {
     trial.start = from.trial.Model(role);
   }
   const bool has_result = may_start && !trial.Fails() && !trial.EndsWorker();
-  return fixed_[id] = {trial, has_result && !trial.Diverges(), has_result};
+  return fixed_[id] = {trial, has_result && !trial.Diverges(), has_result,
+                       may_start && trial.Fails()};
 }
 
 std::map<RoadmapId, std::vector<int64_t>> SimOracle::Unfinished() {
   std::map<RoadmapId, std::vector<int64_t>> unfinished;
-  std::vector<std::pair<int64_t, int64_t>> without;
+  struct Without {
+    int64_t roadmap, trial;
+    bool by_itself;  // it failed as it would anywhere
+  };
+  std::vector<Without> without;
   Statement& rows = Query(
-      "SELECT r.id, t.id FROM roadmaps r JOIN roadmap_trials rt ON rt.roadmap = r.id "
+      "SELECT r.id, t.id, t.failure_class IS 'error' FROM roadmaps r JOIN roadmap_trials rt ON "
+      "rt.roadmap = r.id "
       "AND rt.revision = r.revision JOIN trials t ON t.id = rt.trial "
       "WHERE t.state IN ('failed', 'cancelled')");
   rows.Start();
-  while (Next(rows)) without.push_back({rows.Int(0), rows.Int(1)});
-  for (const auto& [roadmap, trial] : without) {
-    if (FixedOf(TrialId{trial}).has_result) unfinished[RoadmapId{roadmap}].push_back(trial);
+  while (Next(rows)) without.push_back({rows.Int(0), rows.Int(1), rows.Int(2) != 0});
+  for (const auto& [roadmap, trial, by_itself] : without) {
+    const Fixed& fixed = FixedOf(TrialId{trial});
+    // Lost with the neighbour that ended their worker it was not tried to its end.
+    if (fixed.has_result || (fixed.fails && !by_itself)) {
+      unfinished[RoadmapId{roadmap}].push_back(trial);
+    }
   }
   return unfinished;
 }

@@ -61,6 +61,7 @@ class SimOracle {
     SimTrial trial;
     bool may_succeed = false;
     bool has_result = false;  // in the end: it succeeds or diverges
+    bool fails = false;       // it is tried, and fails
   };
   struct Trial {
     std::string state, failure;
