@@ -75,9 +75,11 @@ absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const Options& options,
   RETURN_IF_ERROR(PrepareSchema(*db, path, now));
   // A process that was killed may have left a commit in the log that was not synced yet. We read it
   // as committed and will answer by it, so it must be on disk first: a checkpoint syncs the log. A
-  // full disk is no reason not to start: the log is synced before anything is written.
+  // full disk is no reason not to start: the log is synced before anything is written. A sync that
+  // fails is, also where it fails for want of room (file systems that allocate late).
   const absl::Status synced = db->Execute("PRAGMA wal_checkpoint(PASSIVE)");
-  if (!synced.ok() && !absl::IsResourceExhausted(synced)) return synced;
+  const bool is_synced = sqlite3_extended_errcode(db->get()) != SQLITE_IOERR_FSYNC;
+  if (!synced.ok() && !(absl::IsResourceExhausted(synced) && is_synced)) return synced;
   std::string coordinator_id;
   {
     ASSIGN_OR_RETURN(Statement id, db->Prepare("SELECT coordinator_id FROM coordinator"));

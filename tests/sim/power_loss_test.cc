@@ -16,6 +16,9 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "coordinator/store/run_store.h"
+#include "coordinator/store/sqlite.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/sim/simulation.h"
@@ -79,6 +82,29 @@ TEST_F(PowerLossTest, APowerCutAtAnyWriteLosesNothing) {
 
 TEST_F(PowerLossTest, AKillAtAnyWriteLosesNothing) {
   EndAtEveryOperation(/*cut_power=*/false, 0, Draws() > 0 ? 1 : 10);
+}
+
+// What a killed process wrote but could not sync looks committed to the next one.
+TEST_F(PowerLossTest, NothingIsBelievedThatIsNotSynced) {
+  MemoryDisk& disk = stage_.disk;
+  disk.Load(stage_.empty_database);
+  {
+    auto db = *Database::Open(stage_.database(), Database::Mode::kReadWriteCreate);
+    const auto commit = [&](int n) {
+      return db.Execute(absl::StrCat("UPDATE coordinator SET coordinator_id = ", n)).ok();
+    };
+    EXPECT_TRUE(db.Execute("PRAGMA synchronous = FULL").ok() && commit(1));
+    disk.FailSyncs(true);
+    EXPECT_FALSE(commit(2));
+    disk.DieAfter(0);
+  }
+  disk.RestartProcess();
+  EXPECT_FALSE(RunStore::Open({.path = stage_.database()}, absl::Now()).ok());
+  // Also where the sync fails because the disk is full, which alone keeps nobody from starting.
+  disk.FailWrites(SQLITE_FULL);
+  EXPECT_FALSE(RunStore::Open({.path = stage_.database()}, absl::Now()).ok());
+  disk.FailSyncs(false);
+  EXPECT_TRUE(RunStore::Open({.path = stage_.database()}, absl::Now()).ok());
 }
 
 }  // namespace
