@@ -24,6 +24,13 @@ bool AloneTellsApart(const std::string& key, const std::vector<const Params*>& v
   return false;
 }
 
+// How a model is measured, or the digest of the variant that it starts from, which differs wherever
+// the two were given something else alike.
+bool SaysLittle(const std::string& key) {
+  const ParamSpec* spec = FindParam(key);
+  return key == "init_from.variant" || (spec != nullptr && spec->about_measuring);
+}
+
 }  // namespace
 
 std::set<std::string> VaryingKeys(const std::vector<const Params*>& variants) {
@@ -35,8 +42,7 @@ std::set<std::string> VaryingKeys(const std::vector<const Params*>& variants) {
     }
   }
   std::erase_if(varying, [&](const std::string& key) {
-    const ParamSpec* spec = FindParam(key);
-    return spec != nullptr && spec->about_measuring && !AloneTellsApart(key, variants);
+    return SaysLittle(key) && !AloneTellsApart(key, variants);
   });
   return varying;
 }

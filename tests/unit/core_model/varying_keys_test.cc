@@ -31,6 +31,14 @@ TEST(VaryingKeysTest, HowOftenAVariantIsEvaluatedTellsNothingThatItsStepsDoNot) 
   EXPECT_THAT(Varying({Trained(100, 10), Trained(200, 20)}), ElementsAre("train.steps"));
 }
 
+TEST(VaryingKeysTest, WhatAVariantStartsFromIsNamedWhereNothingElseTells) {
+  const auto grown = [](double lr, std::string from) {
+    return Params{{"train.lr", lr}, {"init_from.variant", from}};
+  };
+  EXPECT_THAT(Varying({grown(0.1, "ab"), grown(0.2, "cd")}), ElementsAre("train.lr"));
+  EXPECT_THAT(Varying({grown(0.1, "ab"), grown(0.1, "cd")}), ElementsAre("init_from.variant"));
+}
+
 TEST(VaryingKeysTest, WhatAloneTellsTwoVariantsApartIsNamed) {
   EXPECT_THAT(Varying({Trained(100, 10), Trained(200, 20), Trained(200, 50)}),
               ElementsAre("train.eval_every", "train.steps"));
