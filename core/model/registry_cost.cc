@@ -271,15 +271,19 @@ CostEstimate KneserNeyCost(const ResolvedVariant& v) {
   return cost;
 }
 
-// The transformer beside a log-linear model; evaluation sees every token twice.
+// The network beside a log-linear model; a transformer's evaluation sees every token twice.
 void AddNetwork(const ResolvedVariant& v, CostEstimate* cost) {
   constexpr double kFlopsPerSecond = 6e10;
   const double width = static_cast<double>(v.Int("model.network_width"));
-  const double body = 10 * width * width * static_cast<double>(v.Int("model.network_layers"));
+  const double layers = static_cast<double>(v.Int("model.network_layers"));
+  const double context = static_cast<double>(v.Int("model.network_context"));
+  const bool is_transformer = v.String("model.network") == "transformer";
+  const double body =
+      (is_transformer ? 10 * layers : 2 * context + 4 * (layers - 1) + 2) * width * width;
   const double readout = width * Vocabulary(v);
   const double flops = 2 * (body + readout);
-  const double all = flops * (3 * StepTargets(v) + 2 * EvaluatedTokens(v));
-  cost->parameters += body + readout;
+  const double all = flops * (3 * StepTargets(v) + (is_transformer ? 2 : 1) * EvaluatedTokens(v));
+  cost->parameters += body + readout * (v.Bool("model.network_tied") ? 1 : 2);
   cost->target_flops += flops;
   cost->flops += all;
   cost->seconds += all / kFlopsPerSecond;

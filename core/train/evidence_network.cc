@@ -17,7 +17,8 @@ struct Entry {
   const char* name;  // model.network
   absl::StatusOr<std::unique_ptr<JoinedNetwork>> (*make)(const JoinedNetwork::Options& options);
 };
-constexpr Entry kNetworks[] = {{"transformer", &MakeJoinedTransformer}};
+constexpr Entry kNetworks[] = {{"feed_forward", &MakeJoinedFeedForward},
+                               {"transformer", &MakeJoinedTransformer}};
 
 absl::StatusOr<std::unique_ptr<JoinedNetwork>> MakeNetwork(const std::string& name,
                                                            const JoinedNetwork::Options& options) {
@@ -59,6 +60,7 @@ absl::StatusOr<std::unique_ptr<EvidenceNetwork>> EvidenceNetwork::Create(
                                                  .layers = options.layers,
                                                  .context = options.context,
                                                  .dropout = options.dropout,
+                                                 .tied = options.tied,
                                                  .seed = options.seed,
                                                  .beside = {.name = "evidence.gains",
                                                             .cols = made->trained_gains_}}));

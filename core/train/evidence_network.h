@@ -36,6 +36,7 @@ class EvidenceNetwork {
     std::string network = "transformer";
     int width = 128, layers = 2, context = 64;
     double dropout = 0.1;
+    bool tied = true;
     double evidence_scale = 1, network_scale = 1;  // a, b
     bool train_gains = false;                      // of the evidence, in a product
     uint64_t seed = 0;

@@ -19,6 +19,7 @@ class JoinedNetwork {
     int vocab = 0;
     int width = 128, layers = 2, context = 64;
     double dropout = 0.1;
+    bool tied = true;  // the readout is the embedding
     uint64_t seed = 0;
     // A vector of the other model that is trained along, the last of arena().tensors(): its name
     // and its columns. None: no columns.
@@ -44,6 +45,8 @@ class JoinedNetwork {
 };
 
 // RESOURCE_EXHAUSTED when there is no memory.
+absl::StatusOr<std::unique_ptr<JoinedNetwork>> MakeJoinedFeedForward(
+    const JoinedNetwork::Options& options);
 absl::StatusOr<std::unique_ptr<JoinedNetwork>> MakeJoinedTransformer(
     const JoinedNetwork::Options& options);
 

@@ -22,6 +22,7 @@ TransformerShape ShapeOf(const JoinedNetwork::Options& options) {
   shape.vocab = options.vocab;
   shape.width = options.width;
   shape.context = options.context;
+  shape.tied = options.tied;
   TransformerLayerShape layer;
   layer.heads = layer.kv_heads = std::max(1, options.width / kHeadWidth);
   layer.key_dim = layer.value_dim = options.width / layer.heads;

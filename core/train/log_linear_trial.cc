@@ -117,6 +117,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     options.layers = static_cast<int>(variant.Int("model.network_layers"));
     options.context = static_cast<int>(variant.Int("model.network_context"));
     options.dropout = variant.Double("model.network_dropout");
+    options.tied = variant.Bool("model.network_tied");
     if (options.join == Join::kProduct) {
       options.evidence_scale = variant.Double("model.evidence_scale");
       options.network_scale = variant.Double("model.network_scale");

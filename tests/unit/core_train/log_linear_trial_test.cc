@@ -102,6 +102,22 @@ TEST_F(LogLinearTrialTest, TrainsANetworkOnTopOrBesideItTheSameEveryTime) {
   }
 }
 
+TEST_F(LogLinearTrialTest, TheNetworkMayBeFeedForward) {
+  Params params = WithNetwork(Everything());
+  params["model.network"] = "feed_forward";
+  params["model.network_context"] = int64_t{4};
+  params.emplace("model.network_alone", 0.5);
+  params.emplace("model.evidence", "trained");
+  for (const bool tied : {true, false}) {
+    params["model.network_tied"] = tied;
+    auto once = Run(params).metrics, again = Run(params).metrics, other = Run(params, 2).metrics;
+    EXPECT_EQ(once["test/nats_per_token"], again["test/nats_per_token"]);
+    EXPECT_NE(once["test/nats_per_token"], other["test/nats_per_token"]);
+  }
+  params["model.join"] = "mixture";
+  Run(params);
+}
+
 TEST_F(LogLinearTrialTest, TrainsANetworkAloneBeforeItIsJoined) {
   Params params = WithNetwork(Everything());
   params["train.steps"] = int64_t{60};
@@ -162,8 +178,10 @@ class EvidenceNetworkTest : public TinyCorpusTest {
 };
 
 TEST_F(EvidenceNetworkTest, TakesGradientsOfTheLossItReports) {
-  const auto network = Make({.evidence_scale = 0.75, .network_scale = 0.4});
-  for (const bool alone : {false, true}) {
+  for (const auto& [kind, alone] :
+       {std::pair("transformer", false), std::pair("transformer", true),
+        std::pair("feed_forward", false), std::pair("feed_forward", true)}) {
+    const auto network = Make({.network = kind, .evidence_scale = 0.75, .network_scale = 0.4});
     network->set_alone(alone);
     const auto parameters = network->arena().parameters();
     const std::vector<float> start(parameters.begin(), parameters.end());
@@ -182,7 +200,7 @@ TEST_F(EvidenceNetworkTest, TakesGradientsOfTheLossItReports) {
       std::copy(start.begin(), start.end(), parameters.begin());
       return loss;
     };
-    EXPECT_NEAR((loss_at(1e-3) - loss_at(-1e-3)) / 2e-3, norm, 0.02 * norm) << alone;
+    EXPECT_NEAR((loss_at(1e-3) - loss_at(-1e-3)) / 2e-3, norm, 0.02 * norm) << kind << alone;
   }
 }
 
@@ -268,10 +286,13 @@ TEST_F(EvidenceNetworkTest, ScalesWeighTheLogits) {
 }
 
 TEST_F(LogLinearTrialTest, ANetworkAloneLearns) {
-  Params params = WithNetwork({{"model.order", int64_t{1}}});
-  params["train.steps"] = int64_t{60};
-  params["train.lr"] = 0.01;
-  EXPECT_LT(Test(params), 0.8 * Test({{"model.type", "unigram"}}));
+  for (const char* network : {"transformer", "feed_forward"}) {
+    Params params = WithNetwork({{"model.order", int64_t{1}}});
+    params["model.network"] = network;
+    params["train.steps"] = int64_t{60};
+    params["train.lr"] = 0.01;
+    EXPECT_LT(Test(params), 0.8 * Test({{"model.type", "unigram"}})) << network;
+  }
 }
 
 TEST_F(LogLinearTrialTest, ANetworkSeesNothingOfWhatFollows) {
@@ -281,9 +302,12 @@ TEST_F(LogLinearTrialTest, ANetworkSeesNothingOfWhatFollows) {
   spec.histories = {HistoryKind::kAll};
   const auto evidence = LogLinearModel::Solve(spec, **data, cache_);
   ASSERT_TRUE(evidence.ok());
-  for (Join join : {Join::kProduct, Join::kMixture}) {
-    auto network = EvidenceNetwork::Create(*evidence, (*data)->train,
-                                           {.join = join, .width = 32, .context = 16, .seed = 3});
+  for (const auto& [join, kind] :
+       {std::pair(Join::kProduct, "transformer"), std::pair(Join::kMixture, "transformer"),
+        std::pair(Join::kProduct, "feed_forward")}) {
+    auto network = EvidenceNetwork::Create(
+        *evidence, (*data)->train,
+        {.join = join, .network = kind, .width = 32, .context = 16, .seed = 3});
     ASSERT_TRUE(network.ok());
     std::vector<int32_t> stream((*data)->test.begin(), (*data)->test.begin() + 200);
     std::vector<int64_t> targets;

@@ -140,7 +140,12 @@ TEST_F(MemoryTest, NoStepOfAnyFamilyAndOptimiserAllocates) {
                {"train.steps", int64_t{1}},
                {"model.network", "transformer"},
                {"model.network_width", int64_t{32}},
-               {"model.evidence", "trained"}}}) {
+               {"model.evidence", "trained"}},
+        Params{{"model.type", "log_linear"},
+               {"train.steps", int64_t{1}},
+               {"model.network", "feed_forward"},
+               {"model.network_width", int64_t{32}},
+               {"model.network_context", int64_t{4}}}}) {
     SCOPED_TRACE(MustResolve(Small(params)).CanonicalText());
     CallsOf(params, 3);
     EXPECT_EQ(CallsOf(params, 3), CallsOf(params, 12));
