@@ -138,15 +138,55 @@ void LayerPass<T>::LoadLower(int k, const LayerPass& lower, absl::Span<const int
 
 template <typename T>
 void LayerPass<T>::Forward(const T* arena, absl::Span<const int32_t> targets) {
-  attention_.Forward(arena, keys_, positions_);
-  MakeTerms();
-  PrepareInitialLogits(arena);
+  BeginForward(arena);
   std::fill_n(max_.data(), positions_, -std::numeric_limits<T>::infinity());
   std::fill_n(sum_.data(), positions_, 0.0);
   for (int block = 0; block < places_.blocks(); ++block) {
     MultiplyDenseKeys(arena, block);
-    ForwardBlock(arena, block, targets);
+    ForwardBlock</*kLogitsAlone=*/false>(arena, block, targets);
   }
+}
+
+template <typename T>
+void LayerPass<T>::BeginForward(const T* arena) {
+  attention_.Forward(arena, keys_, positions_);
+  MakeTerms();
+  PrepareInitialLogits(arena);
+}
+
+template <typename T>
+void LayerPass<T>::ForwardLogits(const T* arena) {
+  CHECK(stored_.ok()) << "logits of a pass that keeps none";
+  BeginForward(arena);
+  for (int block = 0; block < places_.blocks(); ++block) {
+    MultiplyDenseKeys(arena, block);
+    ForwardBlock</*kLogitsAlone=*/true>(arena, block, {});
+  }
+}
+
+template <typename T>
+void LayerPass<T>::CopyLogits(int64_t m, T* z) const {
+  const int outputs = places_.shape->outputs;
+  for (int block = 0; block < places_.blocks(); ++block) {
+    const int begin = block * kBlock<T>;
+    std::copy_n(stored(block) + m * kBlock<T>, std::min(kBlock<T>, outputs - begin), z + begin);
+  }
+}
+
+template <typename T>
+void LayerPass<T>::SetLogitGradient(int64_t m, const T* dz) {
+  const int outputs = places_.shape->outputs;
+  for (int block = 0; block < places_.blocks(); ++block) {
+    const int begin = block * kBlock<T>, count = std::min(kBlock<T>, outputs - begin);
+    T* const to = stored(block) + m * kBlock<T>;
+    std::fill(std::copy_n(dz + begin, count, to), to + kBlock<T>, T{0});
+  }
+}
+
+template <typename T>
+void LayerPass<T>::BackwardFromLogits(const T* arena, bool first, T* gradient) {
+  std::ranges::fill(reference_.span(), T{1});
+  Backward(arena, {}, 0, first, gradient);
 }
 
 template <typename T>
@@ -196,6 +236,7 @@ void LayerPass<T>::MultiplyDenseKeys(const T* arena, int block) {
 }
 
 template <typename T>
+template <bool kLogitsAlone>
 void LayerPass<T>::ForwardBlock(const T* arena, int block, absl::Span<const int32_t> targets) {
   const T* u = places_.u_block(arena, block);
   const T* initial = initial_.data() + int64_t{block} * kBlock<T>;
@@ -211,6 +252,10 @@ void LayerPass<T>::ForwardBlock(const T* arena, int block, absl::Span<const int3
       const int64_t at = m * static_cast<int64_t>(dense_keys_.size()) + static_cast<int64_t>(d);
       z.Add(dense_coefficient_[at],
             ProductsOf(dense_keys_[d], block) + int64_t{dense_row_[at]} * kBlock<T>);
+    }
+    if constexpr (kLogitsAlone) {
+      z.Store(stored(block) + m * kBlock<T>);
+      continue;
     }
     const T block_max = z.Max();
     if (!targets.empty() && targets[static_cast<size_t>(m)] / kBlock<T> == block) {
@@ -291,8 +336,7 @@ void LayerPass<T>::BackwardFromOutputs(const T* arena, bool first, T* gradient) 
       stored(i / kBlock<T>)[m * kBlock<T> + i % kBlock<T>] = o[i] * (d[i] - mean);
     }
   }
-  std::ranges::fill(reference_.span(), T{1});
-  Backward(arena, {}, 0, first, gradient);
+  BackwardFromLogits(arena, first, gradient);
 }
 
 template <typename T>

@@ -48,6 +48,12 @@ class LayerPass {
   void Forward(const T* arena, absl::Span<const int32_t> targets);
   // Of the targets of the last Forward.
   Evaluation Result() const;
+  // In Forward's place, in training: logits alone, for whoever adds to them before the softmax.
+  void ForwardLogits(const T* arena);
+  // The logits of position m of the batch, z[outputs]; and in their place dL/dz, after which
+  // BackwardFromLogits may follow. [outputs]
+  void CopyLogits(int64_t m, T* z) const;
+  void SetLogitGradient(int64_t m, const T* dz);
   // Fills outputs()[positions, outputs_stride()] with the softmax; lower layers only.
   void MakeOutputs();
   const T* outputs() const { return outputs_.data(); }
@@ -57,6 +63,8 @@ class LayerPass {
   // where `first`, the part that belongs to U is set instead.
   void BackwardFromTargets(const T* arena, absl::Span<const int32_t> targets, T scale, bool first,
                            T* gradient);
+  // The same once SetLogitGradient was called for every position.
+  void BackwardFromLogits(const T* arena, bool first, T* gradient);
   // The same from d_outputs()[positions, outputs_stride()], the loss's gradient by the outputs.
   void BackwardFromOutputs(const T* arena, bool first, T* gradient);
   T* d_outputs() { return d_outputs_.data(); }
@@ -85,6 +93,8 @@ class LayerPass {
   void PrepareInitialLogits(const T* arena);
   T* ProductsOf(DenseKey& dense, int block);
   void MultiplyDenseKeys(const T* arena, int block);
+  void BeginForward(const T* arena);
+  template <bool kLogitsAlone>
   void ForwardBlock(const T* arena, int block, absl::Span<const int32_t> targets);
   void MakeFactors(T scale);
   void Backward(const T* arena, absl::Span<const int32_t> targets, T scale, bool first,
@@ -94,6 +104,9 @@ class LayerPass {
   void BackwardDenseKeys(const T* arena, int block, T* gradient);
 
   T* stored(int block) { return stored_.data() + int64_t{block} * positions_ * kBlock<T>; }
+  const T* stored(int block) const {
+    return stored_.data() + int64_t{block} * positions_ * kBlock<T>;
+  }
 
   LayerPlaces<T> places_;
   T gain_;
@@ -116,8 +129,8 @@ class LayerPass {
   AlignedArray<T> target_logit_;
   AlignedArray<uint8_t> target_leads_;  // no logit before the target's is as large
   // In training and in lower layers:
-  AlignedArray<T>
-      stored_;  // [blocks, positions, kBlock] exponentials; later dL/dz of a lower layer
+  AlignedArray<T> stored_;  // [blocks, positions, kBlock] exponentials (or logits); later dL/dz of
+                            // a lower layer (or where logits were shown)
   AlignedArray<T> reference_;  // [blocks, positions] what the block's exponentials are relative to,
                                // then what turns them into probabilities
   AlignedArray<T> outputs_, d_outputs_;  // lower layers: [positions_max, outputs_stride]

@@ -1,7 +1,10 @@
 #include "core/layers/layer_stack.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
+
+#include "core/layers/softmax_loss.h"
 
 namespace saffron {
 
@@ -12,6 +15,8 @@ LayerStack<T>::LayerStack(const std::vector<LayerPlaces<T>>& places, const std::
   const int layers = static_cast<int>(places.size());
   levels_.resize(layers);
   targets_.reserve(targets_max);
+  ascending_.reserve(targets_max);
+  z_.resize(places.back().shape->outputs);
   // A layer is needed at t - d for every target t and every d of these.
   std::set<int> offsets = {0};
   std::vector<int> positions_max(layers);
@@ -49,6 +54,37 @@ bool LayerStack<T>::ok() const {
 template <typename T>
 Evaluation LayerStack<T>::Forward(const T* arena, absl::Span<const int32_t> stream,
                                   absl::Span<const int64_t> positions) {
+  ForwardToTop(arena, stream, positions);
+  passes_.back().Forward(arena, targets_);
+  return passes_.back().Result();
+}
+
+template <typename T>
+double LayerStack<T>::ForwardShown(const T* arena, absl::Span<const int32_t> stream,
+                                   absl::Span<const int64_t> positions, T scale,
+                                   const OnLogits& on_logits) {
+  ForwardToTop(arena, stream, positions);
+  LayerPass<T>& top = passes_.back();
+  top.ForwardLogits(arena);
+  const std::vector<int64_t>& at = levels_.back().positions;
+  ascending_.resize(at.size());
+  std::iota(ascending_.begin(), ascending_.end(), 0);
+  std::ranges::sort(ascending_,
+                    [&](int32_t a, int32_t b) { return at[a] != at[b] ? at[a] < at[b] : a < b; });
+  double nats = 0;
+  for (const int32_t m : ascending_) {
+    top.CopyLogits(m, z_.data());
+    on_logits(at[m], z_.data());
+    if (scale == 0) continue;
+    nats += SoftmaxGradientInPlace(z_.data(), static_cast<int64_t>(z_.size()), targets_[m], scale);
+    top.SetLogitGradient(m, z_.data());
+  }
+  return nats;
+}
+
+template <typename T>
+void LayerStack<T>::ForwardToTop(const T* arena, absl::Span<const int32_t> stream,
+                                 absl::Span<const int64_t> positions) {
   const int top = num_layers() - 1;
   SortByLastToken(stream, positions);
   for (int layer = top; layer > 0; --layer) {
@@ -63,14 +99,10 @@ Evaluation LayerStack<T>::Forward(const T* arena, absl::Span<const int32_t> stre
     for (size_t i = 0; i < level.lower_keys.size(); ++i) {
       pass.LoadLower(level.lower_keys[i], passes_[layer - 1], level.slots[i]);
     }
-    if (layer == top) {
-      pass.Forward(arena, targets_);
-    } else {
-      pass.Forward(arena, {});
-      pass.MakeOutputs();
-    }
+    if (layer == top) continue;
+    pass.Forward(arena, {});
+    pass.MakeOutputs();
   }
-  return passes_[top].Result();
 }
 
 // Targets in the order of the token before them (equal ones as given): what is gathered for one is
@@ -121,9 +153,19 @@ void LayerStack<T>::FindSlots(const Level& lower, const std::vector<KeySpec>& ke
 
 template <typename T>
 void LayerStack<T>::Backward(const T* arena, T scale, bool first, T* gradient) {
-  const int top = num_layers() - 1;
-  passes_[top].BackwardFromTargets(arena, targets_, scale, first, gradient);
-  for (int layer = top; layer > 0; --layer) {
+  passes_.back().BackwardFromTargets(arena, targets_, scale, first, gradient);
+  BackwardBelowTop(arena, first, gradient);
+}
+
+template <typename T>
+void LayerStack<T>::BackwardShown(const T* arena, bool first, T* gradient) {
+  passes_.back().BackwardFromLogits(arena, first, gradient);
+  BackwardBelowTop(arena, first, gradient);
+}
+
+template <typename T>
+void LayerStack<T>::BackwardBelowTop(const T* arena, bool first, T* gradient) {
+  for (int layer = num_layers() - 1; layer > 0; --layer) {
     PassDown(layer);
     passes_[layer - 1].BackwardFromOutputs(arena, first, gradient);
   }

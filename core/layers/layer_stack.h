@@ -3,6 +3,7 @@
 // at, forward from the bottom, backward from the top.
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -23,9 +24,17 @@ class LayerStack {
   // Losses of the targets stream[t], t in `positions`.
   Evaluation Forward(const T* arena, absl::Span<const int32_t> stream,
                      absl::Span<const int64_t> positions);
+  // The same where `on_logits` is given z[outputs], the logits of target t, for ascending t, and
+  // may add to them. `scale` is that of a Backward with `shown`; 0: there will be none, and losses
+  // are not taken. In training alone.
+  using OnLogits = std::function<void(int64_t t, T* z)>;
+  double ForwardShown(const T* arena, absl::Span<const int32_t> stream,
+                      absl::Span<const int64_t> positions, T scale, const OnLogits& on_logits);
   // Adds the gradient of scale * (sum of the losses of the last Forward) to `gradient`; where
   // `first`, the part that belongs to U is set instead.
   void Backward(const T* arena, T scale, bool first, T* gradient);
+  // The same after ForwardShown, which had the scale.
+  void BackwardShown(const T* arena, bool first, T* gradient);
 
  private:
   // What a layer needs of the one below it.
@@ -35,6 +44,10 @@ class LayerStack {
     std::vector<std::vector<int32_t>> slots;  // per o key: row of the lower layer's outputs
   };
 
+  // All below the top layer's softmax.
+  void ForwardToTop(const T* arena, absl::Span<const int32_t> stream,
+                    absl::Span<const int64_t> positions);
+  void BackwardBelowTop(const T* arena, bool first, T* gradient);
   void SortByLastToken(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions);
   void FindLowerPositions(const Level& upper, const std::vector<KeySpec>& keys, Level& lower);
   void FindSlots(const Level& lower, const std::vector<KeySpec>& keys, Level& upper);
@@ -48,6 +61,8 @@ class LayerStack {
   std::vector<Level> levels_;
   std::vector<int32_t> targets_;      // of the top layer's positions
   std::vector<int32_t> token_begin_;  // [V + 1] for the sort
+  std::vector<int32_t> ascending_;    // the top layer's positions in their order
+  std::vector<T> z_;                  // [outputs] of one of them
 };
 
 }  // namespace saffron

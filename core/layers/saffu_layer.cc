@@ -32,8 +32,9 @@ template <typename T>
 class StackedSaffu final : public SaffuNetwork<T> {
  public:
   StackedSaffu(const std::vector<SaffuLayerParams<T>>& layers,
-               std::shared_ptr<const FeatureTables> features, int chunk)
-      : features_(std::move(features)), chunk_(chunk) {
+               std::shared_ptr<const FeatureTables> features,
+               const typename SaffuNetwork<T>::Options& options)
+      : features_(std::move(features)), chunk_(options.chunk), beside_(options.beside) {
     for (const SaffuLayerParams<T>& layer : layers) {
       shapes_.push_back(layer.shape);
       gains_.push_back(layer.gain);
@@ -42,8 +43,9 @@ class StackedSaffu final : public SaffuNetwork<T> {
   }
 
   absl::Status Allocate(bool train) {
-    ASSIGN_OR_RETURN(
-        arena_, ParameterArena<T>::Create({.parameters = size_, .gradients = train ? size_ : 0}));
+    const int64_t all = size_ + beside_.size();
+    ASSIGN_OR_RETURN(arena_,
+                     ParameterArena<T>::Create({.parameters = all, .gradients = train ? all : 0}));
     evaluation_chunk_ = RowsByPosition(shapes_) ? kEvaluationChunkByPosition : kEvaluationChunk;
     evaluation_ = std::make_unique<LayerStack<T>>(places_, gains_, *features_, evaluation_chunk_,
                                                   /*train=*/false);
@@ -52,7 +54,7 @@ class StackedSaffu final : public SaffuNetwork<T> {
       T* gradient = arena_.gradients().data();
       arena_.segments() = {
           {.begin = 0, .size = decayed_, .gradient = gradient, .decay = true},
-          {.begin = decayed_, .size = size_ - decayed_, .gradient = gradient + decayed_}};
+          {.begin = decayed_, .size = all - decayed_, .gradient = gradient + decayed_}};
       stack_ = std::make_unique<LayerStack<T>>(places_, gains_, *features_, chunk_, train);
       ok = ok && stack_->ok();
     }
@@ -75,9 +77,7 @@ class StackedSaffu final : public SaffuNetwork<T> {
     CHECK(stack_ != nullptr) << "the network was made for evaluation";
     CHECK(!positions.empty()) << "empty batch";
     const T* arena = arena_.parameters().data();
-    T* gradient = arena_.gradients().data();
-    // The first chunk sets the gradient of U; the rest is small and cleared here.
-    std::fill(gradient + u_end_, gradient + size_, T{0});
+    T* gradient = ClearedGradient();
     const T scale = static_cast<T>(1.0 / static_cast<double>(positions.size()));
     double nats = 0;
     for (size_t begin = 0; begin < positions.size(); begin += chunk_) {
@@ -85,6 +85,31 @@ class StackedSaffu final : public SaffuNetwork<T> {
       stack_->Backward(arena, scale, begin == 0, gradient);
     }
     return nats / static_cast<double>(positions.size());
+  }
+
+  double LossAndGradient(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions,
+                         const typename SaffuNetwork<T>::OnLogits& on_logits) override {
+    CHECK(stack_ != nullptr) << "the network was made for evaluation";
+    CHECK(!positions.empty()) << "empty batch";
+    const T* arena = arena_.parameters().data();
+    T* gradient = ClearedGradient();
+    const T scale = static_cast<T>(1.0 / static_cast<double>(positions.size()));
+    double nats = 0;
+    for (size_t begin = 0; begin < positions.size(); begin += chunk_) {
+      nats +=
+          stack_->ForwardShown(arena, stream, positions.subspan(begin, chunk_), scale, on_logits);
+      stack_->BackwardShown(arena, begin == 0, gradient);
+    }
+    return nats / static_cast<double>(positions.size());
+  }
+
+  void VisitLogits(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions,
+                   const typename SaffuNetwork<T>::OnLogits& on_logits) override {
+    CHECK(stack_ != nullptr) << "the network was made for evaluation";
+    for (size_t begin = 0; begin < positions.size(); begin += chunk_) {
+      stack_->ForwardShown(arena_.parameters().data(), stream, positions.subspan(begin, chunk_),
+                           /*scale=*/0, on_logits);
+    }
   }
 
   double Loss(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions) override {
@@ -153,6 +178,13 @@ class StackedSaffu final : public SaffuNetwork<T> {
   }
 
  private:
+  // The gradient, zero but for U's, which the first chunk sets.
+  T* ClearedGradient() {
+    const absl::Span<T> gradient = arena_.gradients();
+    std::fill(gradient.begin() + u_end_, gradient.end(), T{0});
+    return gradient.data();
+  }
+
   void EvaluateChunk(absl::Span<const int32_t> stream, absl::Span<const int64_t> chunk,
                      Evaluation* total) {
     const Evaluation part = evaluation_->Forward(arena_.parameters().data(), stream, chunk);
@@ -211,6 +243,10 @@ class StackedSaffu final : public SaffuNetwork<T> {
                          .cols = shape.outputs,
                          .block = kBlock<T>});
     }
+    if (beside_.size() > 0) {
+      tensors.push_back(beside_);
+      tensors.back().begin = size_;
+    }
     std::ranges::sort(tensors, {}, &ParameterTensor::begin);
   }
 
@@ -239,6 +275,7 @@ class StackedSaffu final : public SaffuNetwork<T> {
 
   std::shared_ptr<const FeatureTables> features_;
   int chunk_;
+  const ParameterTensor beside_;
   std::vector<SaffuLayerShape> shapes_;
   std::vector<T> gains_;
   std::vector<LayerPlaces<T>> places_;
@@ -258,7 +295,7 @@ absl::StatusOr<std::unique_ptr<SaffuNetwork<T>>> SaffuNetwork<T>::Create(
     const Options& options) {
   CHECK(options.chunk >= 1);
   RETURN_IF_ERROR(CheckSaffuLayers(layers, *features));
-  auto network = std::make_unique<StackedSaffu<T>>(layers, std::move(features), options.chunk);
+  auto network = std::make_unique<StackedSaffu<T>>(layers, std::move(features), options);
   RETURN_IF_ERROR(network->Allocate(options.train));
   network->SetParameters(layers);
   return network;

@@ -19,6 +19,7 @@
 // Trained: U, W, beta and bias of every layer. Fixed: features and the gain g.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,7 +44,14 @@ class SaffuNetwork {
     // Targets that go through the kernels together; larger batches are cut, with the same result up
     // to rounding. Memory is about 4 outputs * chunk bytes, and as much again for each r and o key.
     int chunk = 1024;
+    // Room in the arena behind the network's own tensors for a vector that is trained along: its
+    // name and its columns, of which there may be none. The network leaves a gradient of zero
+    // there.
+    ParameterTensor beside = {};
   };
+  // Is given z[outputs], the logits of target t, and may add to them what does not depend on the
+  // network's parameters. Called for the positions of a chunk in ascending order.
+  using OnLogits = std::function<void(int64_t t, T* z)>;
 
   // Layers bottom first. INVALID_ARGUMENT when shapes and features do not fit each other (names the
   // layer and key); RESOURCE_EXHAUSTED when there is no memory. Nothing large is allocated
@@ -58,6 +66,13 @@ class SaffuNetwork {
   // has diverged.
   virtual double LossAndGradient(absl::Span<const int32_t> stream,
                                  absl::Span<const int64_t> positions) = 0;
+  // The same of the logits that on_logits leaves.
+  virtual double LossAndGradient(absl::Span<const int32_t> stream,
+                                 absl::Span<const int64_t> positions,
+                                 const OnLogits& on_logits) = 0;
+  // Shows the logits of all `positions`; needs Options::train too.
+  virtual void VisitLogits(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions,
+                           const OnLogits& on_logits) = 0;
   // The same loss without the gradient; needs Options::train too.
   virtual double Loss(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions) = 0;
 

@@ -271,19 +271,38 @@ CostEstimate KneserNeyCost(const ResolvedVariant& v) {
   return cost;
 }
 
-// The network beside a log-linear model; a transformer's evaluation sees every token twice.
-void AddNetwork(const ResolvedVariant& v, CostEstimate* cost) {
-  constexpr double kFlopsPerSecond = 6e10;
+// The network beside a log-linear model.
+struct NetworkSize {
+  double body = 0, readout = 0;  // parameters that every target meets
+  double embedding = 0;          // others
+  double evaluations = 1;        // of a target that is scored
+};
+
+NetworkSize SizeOfNetwork(const ResolvedVariant& v) {
+  const std::string& network = v.String("model.network");
   const double width = static_cast<double>(v.Int("model.network_width"));
   const double layers = static_cast<double>(v.Int("model.network_layers"));
   const double context = static_cast<double>(v.Int("model.network_context"));
-  const bool is_transformer = v.String("model.network") == "transformer";
-  const double body =
-      (is_transformer ? 10 * layers : 2 * context + 4 * (layers - 1) + 2) * width * width;
-  const double readout = width * Vocabulary(v);
-  const double flops = 2 * (body + readout);
-  const double all = flops * (3 * StepTargets(v) + (is_transformer ? 2 : 1) * EvaluatedTokens(v));
-  cost->parameters += body + readout * (v.Bool("model.network_tied") ? 1 : 2);
+  const double matrix = width * width, table = width * Vocabulary(v);
+  if (network == "saffu") {
+    return {.body = (context + 1) * layers * matrix, .readout = (context + 1) * table};
+  }
+  const double embedding = v.Bool("model.network_tied") ? 0 : table;
+  if (network == "feed_forward") {
+    return {.body = (2 * context + 4 * (layers - 1) + 2) * matrix,
+            .readout = table,
+            .embedding = embedding};
+  }
+  // Sequences overlap by half.
+  return {.body = 10 * layers * matrix, .readout = table, .embedding = embedding, .evaluations = 2};
+}
+
+void AddNetwork(const ResolvedVariant& v, CostEstimate* cost) {
+  constexpr double kFlopsPerSecond = 6e10;
+  const NetworkSize size = SizeOfNetwork(v);
+  const double flops = 2 * (size.body + size.readout);
+  const double all = flops * (3 * StepTargets(v) + size.evaluations * EvaluatedTokens(v));
+  cost->parameters += size.body + size.readout + size.embedding;
   cost->target_flops += flops;
   cost->flops += all;
   cost->seconds += all / kFlopsPerSecond;

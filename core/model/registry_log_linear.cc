@@ -7,7 +7,10 @@ namespace saffron {
 
 std::vector<ParamSpec> LogLinearParams() {
   const Condition log_linear = ModelTypeIs({"log_linear"});
-  const Condition has_network = {.key = "model.network", .any_of = {"feed_forward", "transformer"}};
+  const Condition has_network = {.key = "model.network",
+                                 .any_of = {"feed_forward", "saffu", "transformer"}};
+  const Condition has_drawn_network = {.key = "model.network",
+                                       .any_of = {"feed_forward", "transformer"}};
   const Condition is_product = {.key = "model.join", .any_of = {"product"}};
   const Condition reads_history = ModelTypeIs({"kneser_ney", "log_linear"});
   return {
@@ -65,9 +68,10 @@ std::vector<ParamSpec> LogLinearParams() {
        .default_value = "none",
        .doc =
            "A network beside the evidence, trained with every target left out of the counts that "
-           "it is trained on: a transformer, or hidden layers over the embeddings of the last "
-           "tokens side by side (feed_forward). Without one, steps train the gains.",
-       .choices = {"none", "feed_forward", "transformer"},
+           "it is trained on: a transformer, hidden layers over the embeddings of the last tokens "
+           "side by side (feed_forward), or self-attentive feed-forward units that are solved "
+           "explicitly first (saffu). Without one, steps train the gains.",
+       .choices = {"none", "feed_forward", "saffu", "transformer"},
        .consistent =
            [](const ParamView& p) {
              const bool fits = p.String("model.network") == "none" || p.Int("train.steps") > 0;
@@ -117,8 +121,8 @@ std::vector<ParamSpec> LogLinearParams() {
        .default_value = int64_t{128},
        .unit = "dimensions",
        .doc =
-           "Width of the network's embeddings: a multiple of 32, the width of a head. Hidden units "
-           "are twice as many.",
+           "Width of the network's embeddings, or bits of saffu's ciphers: a multiple of 32, the "
+           "width of a head. Hidden units are twice as many.",
        .min = 32,
        .max = 2048,
        .validate =
@@ -138,8 +142,10 @@ std::vector<ParamSpec> LogLinearParams() {
        .type = ParamType::kInt,
        .default_value = int64_t{64},
        .unit = "tokens",
-       .doc = "How far the network looks back; sequences of so many targets make up a batch. "
-              "feed_forward has a part of its first layer for each of these tokens: 8 is usual.",
+       .doc =
+           "How far the network looks back; sequences of so many targets make up a batch. "
+           "feed_forward and saffu have weights of their own for each of these tokens: 4 to 8 are "
+           "usual.",
        .min = 2,
        .max = 1024,
        .relevant_when = {log_linear, has_network}},
@@ -150,13 +156,13 @@ std::vector<ParamSpec> LogLinearParams() {
        .min = 0,
        .max = 1,
        .max_exclusive = true,
-       .relevant_when = {log_linear, has_network}},
+       .relevant_when = {log_linear, has_drawn_network}},
       {.key = "model.network_tied",
        .type = ParamType::kBool,
        .default_value = true,
        .doc = "Whether the network's logits come from its embeddings, or from a matrix of their "
               "own.",
-       .relevant_when = {log_linear, has_network}},
+       .relevant_when = {log_linear, has_drawn_network}},
   };
 }
 

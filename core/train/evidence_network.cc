@@ -18,6 +18,7 @@ struct Entry {
   absl::StatusOr<std::unique_ptr<JoinedNetwork>> (*make)(const JoinedNetwork::Options& options);
 };
 constexpr Entry kNetworks[] = {{"feed_forward", &MakeJoinedFeedForward},
+                               {"saffu", &MakeJoinedSaffu},
                                {"transformer", &MakeJoinedTransformer}};
 
 absl::StatusOr<std::unique_ptr<JoinedNetwork>> MakeNetwork(const std::string& name,
@@ -62,6 +63,8 @@ absl::StatusOr<std::unique_ptr<EvidenceNetwork>> EvidenceNetwork::Create(
                                                  .dropout = options.dropout,
                                                  .tied = options.tied,
                                                  .seed = options.seed,
+                                                 .data = options.data,
+                                                 .statistics = options.statistics,
                                                  .beside = {.name = "evidence.gains",
                                                             .cols = made->trained_gains_}}));
   std::copy_n(evidence.gains().begin(), made->trained_gains_,

@@ -40,9 +40,12 @@ class EvidenceNetwork {
     double evidence_scale = 1, network_scale = 1;  // a, b
     bool train_gains = false;                      // of the evidence, in a product
     uint64_t seed = 0;
+    // Of networks that are solved before they are trained (saffu).
+    const TextDataset* data = nullptr;
+    StatisticsCache* statistics = nullptr;
   };
-  // `evidence` and `train`, the stream that it counts, must outlive this. RESOURCE_EXHAUSTED when
-  // there is no memory.
+  // `evidence` and `train`, the stream that it counts, must outlive this. Errors are those of
+  // making the network (joined_network.h).
   static absl::StatusOr<std::unique_ptr<EvidenceNetwork>> Create(const LogLinearModel& evidence,
                                                                  absl::Span<const int32_t> train,
                                                                  const Options& options);

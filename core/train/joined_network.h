@@ -8,7 +8,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/data/data_store.h"
 #include "core/math/parameter_arena.h"
+#include "core/solve/statistics_cache.h"
 
 namespace saffron {
 
@@ -21,6 +23,9 @@ class JoinedNetwork {
     double dropout = 0.1;
     bool tied = true;  // the readout is the embedding
     uint64_t seed = 0;
+    // Of networks that are solved before they are trained.
+    const TextDataset* data = nullptr;
+    StatisticsCache* statistics = nullptr;
     // A vector of the other model that is trained along, the last of arena().tensors(): its name
     // and its columns. None: no columns.
     ParameterTensor beside = {};
@@ -44,8 +49,10 @@ class JoinedNetwork {
   virtual int64_t parameters() const = 0;  // its own
 };
 
-// RESOURCE_EXHAUSTED when there is no memory.
+// RESOURCE_EXHAUSTED when there is no memory; of one that is solved, errors of its solution.
 absl::StatusOr<std::unique_ptr<JoinedNetwork>> MakeJoinedFeedForward(
+    const JoinedNetwork::Options& options);
+absl::StatusOr<std::unique_ptr<JoinedNetwork>> MakeJoinedSaffu(
     const JoinedNetwork::Options& options);
 absl::StatusOr<std::unique_ptr<JoinedNetwork>> MakeJoinedTransformer(
     const JoinedNetwork::Options& options);

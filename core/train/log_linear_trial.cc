@@ -116,8 +116,10 @@ class LogLinearTrial : public TrialModel, public Trainable {
     options.width = static_cast<int>(variant.Int("model.network_width"));
     options.layers = static_cast<int>(variant.Int("model.network_layers"));
     options.context = static_cast<int>(variant.Int("model.network_context"));
-    options.dropout = variant.Double("model.network_dropout");
-    options.tied = variant.Bool("model.network_tied");
+    if (variant.Has("model.network_dropout")) {
+      options.dropout = variant.Double("model.network_dropout");
+      options.tied = variant.Bool("model.network_tied");
+    }
     if (options.join == Join::kProduct) {
       options.evidence_scale = variant.Double("model.evidence_scale");
       options.network_scale = variant.Double("model.network_scale");
@@ -126,6 +128,8 @@ class LogLinearTrial : public TrialModel, public Trainable {
                                           static_cast<double>(variant.Int("train.steps")));
     }
     options.seed = inputs.seed;
+    options.data = &task_->data();
+    options.statistics = statistics_;
     is_mixture_ = options.join == Join::kMixture;
     ASSIGN_OR_RETURN(network_, EvidenceNetwork::Create(*model_, task_->data().train, options));
     return absl::OkStatus();

@@ -102,20 +102,30 @@ TEST_F(LogLinearTrialTest, TrainsANetworkOnTopOrBesideItTheSameEveryTime) {
   }
 }
 
-TEST_F(LogLinearTrialTest, TheNetworkMayBeFeedForward) {
-  Params params = WithNetwork(Everything());
-  params["model.network"] = "feed_forward";
-  params["model.network_context"] = int64_t{4};
-  params.emplace("model.network_alone", 0.5);
-  params.emplace("model.evidence", "trained");
-  for (const bool tied : {true, false}) {
-    params["model.network_tied"] = tied;
+TEST_F(LogLinearTrialTest, TheNetworkMayBeAnother) {
+  for (const char* network : {"feed_forward", "saffu"}) {
+    SCOPED_TRACE(network);
+    Params params = WithNetwork(Everything());
+    params["model.network"] = network;
+    params["model.network_context"] = int64_t{4};
+    params.emplace("model.network_alone", 0.5);
+    params.emplace("model.evidence", "trained");
     auto once = Run(params).metrics, again = Run(params).metrics, other = Run(params, 2).metrics;
     EXPECT_EQ(once["test/nats_per_token"], again["test/nats_per_token"]);
     EXPECT_NE(once["test/nats_per_token"], other["test/nats_per_token"]);
+    params["model.join"] = "mixture";
+    Run(params);
   }
-  params["model.join"] = "mixture";
-  Run(params);
+}
+
+TEST_F(LogLinearTrialTest, ANetworksReadoutMayBeItsEmbeddingOrItsOwn) {
+  for (const char* network : {"feed_forward", "transformer"}) {
+    Params params = WithNetwork({});
+    params["model.network"] = network;
+    auto tied = Run(params).metrics;
+    params.emplace("model.network_tied", false);
+    EXPECT_EQ(Run(params).metrics["model/parameters"] - tied["model/parameters"], 32 * 28);
+  }
 }
 
 TEST_F(LogLinearTrialTest, TrainsANetworkAloneBeforeItIsJoined) {
@@ -167,6 +177,8 @@ class EvidenceNetworkTest : public TinyCorpusTest {
     options.context = 16;
     options.dropout = 0;
     options.seed = 3;
+    options.data = text_.get();
+    options.statistics = &cache_;
     auto network = EvidenceNetwork::Create(*evidence_, text_->train, options);
     EXPECT_TRUE(network.ok());
     return *std::move(network);
@@ -180,7 +192,8 @@ class EvidenceNetworkTest : public TinyCorpusTest {
 TEST_F(EvidenceNetworkTest, TakesGradientsOfTheLossItReports) {
   for (const auto& [kind, alone] :
        {std::pair("transformer", false), std::pair("transformer", true),
-        std::pair("feed_forward", false), std::pair("feed_forward", true)}) {
+        std::pair("feed_forward", false), std::pair("feed_forward", true),
+        std::pair("saffu", false), std::pair("saffu", true)}) {
     const auto network = Make({.network = kind, .evidence_scale = 0.75, .network_scale = 0.4});
     network->set_alone(alone);
     const auto parameters = network->arena().parameters();
@@ -286,9 +299,12 @@ TEST_F(EvidenceNetworkTest, ScalesWeighTheLogits) {
 }
 
 TEST_F(LogLinearTrialTest, ANetworkAloneLearns) {
-  for (const char* network : {"transformer", "feed_forward"}) {
+  for (const char* network : {"transformer", "feed_forward", "saffu"}) {
     Params params = WithNetwork({{"model.order", int64_t{1}}});
     params["model.network"] = network;
+    if (params["model.network"] != ParamValue("transformer")) {
+      params["model.network_context"] = int64_t{4};
+    }
     params["train.steps"] = int64_t{60};
     params["train.lr"] = 0.01;
     EXPECT_LT(Test(params), 0.8 * Test({{"model.type", "unigram"}})) << network;
@@ -305,9 +321,15 @@ TEST_F(LogLinearTrialTest, ANetworkSeesNothingOfWhatFollows) {
   for (const auto& [join, kind] :
        {std::pair(Join::kProduct, "transformer"), std::pair(Join::kMixture, "transformer"),
         std::pair(Join::kProduct, "feed_forward")}) {
-    auto network = EvidenceNetwork::Create(
-        *evidence, (*data)->train,
-        {.join = join, .network = kind, .width = 32, .context = 16, .seed = 3});
+    auto network = EvidenceNetwork::Create(*evidence, (*data)->train,
+                                           {.join = join,
+                                            .network = kind,
+                                            .width = 32,
+                                            .layers = 1,
+                                            .context = 16,
+                                            .seed = 3,
+                                            .data = data->get(),
+                                            .statistics = &cache_});
     ASSERT_TRUE(network.ok());
     std::vector<int32_t> stream((*data)->test.begin(), (*data)->test.begin() + 200);
     std::vector<int64_t> targets;

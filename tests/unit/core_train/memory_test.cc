@@ -145,7 +145,13 @@ TEST_F(MemoryTest, NoStepOfAnyFamilyAndOptimiserAllocates) {
                {"train.steps", int64_t{1}},
                {"model.network", "feed_forward"},
                {"model.network_width", int64_t{32}},
-               {"model.network_context", int64_t{4}}}}) {
+               {"model.network_context", int64_t{4}}},
+        Params{{"model.type", "log_linear"},
+               {"train.steps", int64_t{1}},
+               {"model.network", "saffu"},
+               {"model.network_width", int64_t{32}},
+               {"model.network_layers", int64_t{1}},
+               {"model.network_context", int64_t{2}}}}) {
     SCOPED_TRACE(MustResolve(Small(params)).CanonicalText());
     CallsOf(params, 3);
     EXPECT_EQ(CallsOf(params, 3), CallsOf(params, 12));
