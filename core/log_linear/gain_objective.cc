@@ -13,20 +13,21 @@ std::vector<double> ToVector(const Vector<double>& v) { return {v.data(), v.data
 
 }  // namespace
 
-void AddGainGradient(const LogLinearShape& shape, const LogLinearTables<float>& tables,
-                     absl::Span<const EvidenceRow<float>> rows, const float* d, double* gradient) {
-  for (const EvidenceRow<float>& row : rows) {
+template <typename T>
+void AddGainGradient(const LogLinearShape& shape, const LogLinearTables<T>& tables,
+                     absl::Span<const EvidenceRow<T>> rows, const T* d, double* gradient) {
+  for (const EvidenceRow<T>& row : rows) {
     const uint16_t* const type = row.type.data();
-    const float* const value = row.value;
+    const T* const value = row.value;
     const size_t n = row.type.size();
     double slope = 0, mass = 0;
     // In short stretches of float, two sums at a time: rows have thousands of entries.
     for (size_t begin = 0; begin < n; begin += 256) {
       const size_t end = std::min(n, begin + 256);
-      float e0 = 0, e1 = 0, m0 = 0, m1 = 0;
+      T e0 = 0, e1 = 0, m0 = 0, m1 = 0;
       size_t j = begin;
       for (; j + 1 < end; j += 2) {
-        const float q0 = d[type[j]], q1 = d[type[j + 1]];
+        const T q0 = d[type[j]], q1 = d[type[j + 1]];
         e0 += q0 * value[j];
         e1 += q1 * value[j + 1];
         m0 += q0;
@@ -44,60 +45,72 @@ void AddGainGradient(const LogLinearShape& shape, const LogLinearTables<float>& 
   }
   if (shape.unigram_gain < 0) return;
   gradient[shape.unigram_gain] +=
-      Eigen::Map<const Vector<float>>(d, tables.vocab())
-          .dot(Eigen::Map<const Vector<float>>(tables.unigram.data(), tables.vocab()));
+      Eigen::Map<const Vector<T>>(d, tables.vocab())
+          .dot(Eigen::Map<const Vector<T>>(tables.unigram.data(), tables.vocab()));
 }
 
-GainObjective::GainObjective(const LogLinearShape& shape, const LogLinearTables<float>& tables,
-                             absl::Span<const int32_t> stream, std::vector<int32_t> targets,
-                             Counted counted)
+template <typename T>
+GainObjective<T>::GainObjective(const LogLinearShape& shape, const LogLinearTables<T>& tables,
+                                absl::Span<const int32_t> stream, std::vector<int32_t> targets,
+                                Counted counted)
     : shape_(shape),
       tables_(tables),
       stream_(stream),
       targets_(std::move(targets)),
       evidence_(shape, tables, stream, counted),
+      dense_(shape, tables.dense, stream, counted),
       z_(tables.vocab()),
       place_(tables.vocab(), -1) {
   // A position has a row for each template, for each class of type of two histories, for the
-  // followers, and the unigram column.
-  const auto rows = static_cast<int64_t>(2 * shape.nodes.size() + 2 * kTypeClasses + 2);
+  // followers, the unigram column, and for each dense key.
+  const auto rows = static_cast<int64_t>(2 * shape.nodes.size() + 2 * kTypeClasses + 2 +
+                                         shape.dense_gains.size());
   features_.resize(rows, kKeptMax);
 }
 
-GainLoss GainObjective::At(const Vector<double>& gains, int64_t curvature_every) {
+template <typename T>
+GainLoss GainObjective<T>::At(const Vector<double>& gains, int64_t curvature_every) {
   const std::vector<double> g = ToVector(gains);
-  const std::vector<float> base = BaseLogits(shape_, tables_, g);
+  const std::vector<T> base = BaseLogits(shape_, tables_, g);
   GainLoss loss = {.nats = 0, .gradient = Vector<double>::Zero(shape_.gains), .hessian = {}};
   if (curvature_every > 0) loss.hessian.setZero(shape_.gains, shape_.gains);
   uses_.assign(shape_.gains, 0);
   for (size_t n = 0; n < targets_.size(); ++n) {
     const int32_t t = targets_[n];
-    const auto rows = evidence_.RowsOf(t);
+    const Rows rows = evidence_.RowsOf(t);
+    constexpr size_t kTogether = DenseEvidence<T>::kTogether;
+    if (n % kTogether == 0) dense_.Load(absl::MakeConstSpan(targets_).subspan(n, kTogether));
+    const DenseRows dense = dense_.RowsOf(static_cast<int64_t>(n % kTogether));
     std::copy(base.begin(), base.end(), z_.begin());
-    AddRows(rows, g, z_.data());
+    AddRows<T>(rows, g, z_.data());
+    AddDenseRows<T>(dense, g, tables_.vocab(), z_.data());
     const int32_t next = stream_[t];
     const double logit = z_[next];
     loss.nats += SoftmaxInPlace(z_.data(), static_cast<int64_t>(z_.size())) - logit;
     // In place of p: p - y.
     z_[next] -= 1;
-    AddGainGradient(shape_, tables_, rows, z_.data(), loss.gradient.data());
+    AddGainGradient<T>(shape_, tables_, rows, z_.data(), loss.gradient.data());
+    AddDenseGradient<T>(dense, z_.data(), tables_.vocab(), loss.gradient.data());
     z_[next] += 1;
-    CountUses(rows);
-    if (curvature_every > 0 && n % curvature_every == 0) AddCurvature(rows, &loss);
+    CountUses(rows, dense);
+    if (curvature_every > 0 && n % curvature_every == 0) AddCurvature(rows, dense, &loss);
   }
   if (curvature_every > 0) loss.hessian *= static_cast<double>(curvature_every);
   return loss;
 }
 
-void GainObjective::CountUses(absl::Span<const EvidenceRow<float>> rows) {
-  for (const EvidenceRow<float>& row : rows) {
+template <typename T>
+void GainObjective<T>::CountUses(Rows rows, DenseRows dense) {
+  for (const EvidenceRow<T>& row : rows) {
     ++uses_[row.lambda];
     if (row.mu >= 0) ++uses_[row.mu];
   }
   if (shape_.unigram_gain >= 0) ++uses_[shape_.unigram_gain];
+  for (const DenseRow<T>& row : dense) ++uses_[row.gain];
 }
 
-void GainObjective::AddCurvature(absl::Span<const EvidenceRow<float>> rows, GainLoss* loss) {
+template <typename T>
+void GainObjective<T>::AddCurvature(Rows rows, DenseRows dense, GainLoss* loss) {
   kept_.clear();
   for (size_t i = 0; i < z_.size(); ++i) {
     if (z_[i] < kHessianFloor || kept_.size() == kKeptMax) continue;
@@ -108,16 +121,16 @@ void GainObjective::AddCurvature(absl::Span<const EvidenceRow<float>> rows, Gain
   feature_.clear();
   const auto new_row = [&](int gain) {
     feature_.push_back(gain);
-    float* const row = features_.data() + (feature_.size() - 1) * kKeptMax;
-    std::fill(row, row + kept, 0.0f);
+    T* const row = features_.data() + (feature_.size() - 1) * kKeptMax;
+    std::fill(row, row + kept, T{0});
     return row;
   };
   // Rows weighted by the root of p, so that products of rows are expectations.
-  Vector<float> root(kept);
+  Vector<T> root(kept);
   for (int64_t s = 0; s < kept; ++s) root[s] = std::sqrt(z_[kept_[s]]);
-  for (const EvidenceRow<float>& row : rows) {
-    float* const value = new_row(row.lambda);
-    float* const seen = row.mu >= 0 ? new_row(row.mu) : nullptr;
+  for (const EvidenceRow<T>& row : rows) {
+    T* const value = new_row(row.lambda);
+    T* const seen = row.mu >= 0 ? new_row(row.mu) : nullptr;
     for (size_t j = 0; j < row.type.size(); ++j) {
       const int16_t s = place_[row.type[j]];
       if (s < 0) continue;
@@ -125,15 +138,17 @@ void GainObjective::AddCurvature(absl::Span<const EvidenceRow<float>> rows, Gain
       if (seen != nullptr) seen[s] = root[s];
     }
   }
-  if (shape_.unigram_gain >= 0) {
-    float* const value = new_row(shape_.unigram_gain);
-    for (int64_t s = 0; s < kept; ++s) value[s] = tables_.unigram[kept_[s]] * root[s];
-  }
+  const auto add_column = [&](const T* column, int gain) {
+    T* const value = new_row(gain);
+    for (int64_t s = 0; s < kept; ++s) value[s] = column[kept_[s]] * root[s];
+  };
+  if (shape_.unigram_gain >= 0) add_column(tables_.unigram.data(), shape_.unigram_gain);
+  for (const DenseRow<T>& row : dense) add_column(row.value, row.gain);
   for (uint16_t i : kept_) place_[i] = -1;
 
   const auto f = features_.topLeftCorner(feature_.size(), kept);
-  const Vector<float> mean = f * root;
-  Matrix<float> moment = f * f.transpose();
+  const Vector<T> mean = f * root;
+  Matrix<T> moment = f * f.transpose();
   moment.noalias() -= mean * (mean.transpose() / root.squaredNorm());
   for (size_t a = 0; a < feature_.size(); ++a) {
     for (size_t b = 0; b < feature_.size(); ++b) {
@@ -141,5 +156,12 @@ void GainObjective::AddCurvature(absl::Span<const EvidenceRow<float>> rows, Gain
     }
   }
 }
+
+template void AddGainGradient(const LogLinearShape&, const LogLinearTables<float>&,
+                              absl::Span<const EvidenceRow<float>>, const float*, double*);
+template void AddGainGradient(const LogLinearShape&, const LogLinearTables<double>&,
+                              absl::Span<const EvidenceRow<double>>, const double*, double*);
+template class GainObjective<float>;
+template class GainObjective<double>;
 
 }  // namespace saffron

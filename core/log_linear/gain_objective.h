@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "core/log_linear/dense_evidence.h"
 #include "core/log_linear/log_linear_shape.h"
 #include "core/log_linear/position_evidence.h"
 #include "core/math/matrix.h"
@@ -21,15 +22,18 @@ struct GainLoss {
 
 // gradient += that of the loss of one target with evidence `rows`, from d[V] = dL/dz, its
 // derivatives by the logits. [gains]
-void AddGainGradient(const LogLinearShape& shape, const LogLinearTables<float>& tables,
-                     absl::Span<const EvidenceRow<float>> rows, const float* d, double* gradient);
+template <typename T>
+void AddGainGradient(const LogLinearShape& shape, const LogLinearTables<T>& tables,
+                     absl::Span<const EvidenceRow<T>> rows, const T* d, double* gradient);
 
+// In the precision of its tables.
+template <typename T>
 class GainObjective {
  public:
   static constexpr float kHessianFloor = 3e-4f;
 
   // All must outlive this. `targets` of `stream` ascend.
-  GainObjective(const LogLinearShape& shape, const LogLinearTables<float>& tables,
+  GainObjective(const LogLinearShape& shape, const LogLinearTables<T>& tables,
                 absl::Span<const int32_t> stream, std::vector<int32_t> targets,
                 Counted counted = Counted::kAsIs);
 
@@ -44,19 +48,22 @@ class GainObjective {
   const std::vector<int64_t>& uses() const { return uses_; }
 
  private:
-  void CountUses(absl::Span<const EvidenceRow<float>> rows);
-  void AddCurvature(absl::Span<const EvidenceRow<float>> rows, GainLoss* loss);
+  using Rows = absl::Span<const EvidenceRow<T>>;
+  using DenseRows = absl::Span<const DenseRow<T>>;
+  void CountUses(Rows rows, DenseRows dense);
+  void AddCurvature(Rows rows, DenseRows dense, GainLoss* loss);
 
   const LogLinearShape& shape_;
-  const LogLinearTables<float>& tables_;
+  const LogLinearTables<T>& tables_;
   const absl::Span<const int32_t> stream_;
   std::vector<int32_t> targets_;
-  PositionEvidence<float> evidence_;
+  PositionEvidence<T> evidence_;
+  DenseEvidence<T> dense_;
   std::vector<int64_t> uses_;
-  std::vector<float> z_;        // [V] logits, then probabilities
+  std::vector<T> z_;            // [V] logits, then probabilities
   std::vector<int16_t> place_;  // [V] column in features_, -1: too improbable
   std::vector<uint16_t> kept_;  // types with a column
-  Matrix<float> features_;      // [features of a position, kept types]
+  Matrix<T> features_;          // [features of a position, kept types]
   std::vector<int> feature_;    // gain that a row of features_ is about
 };
 

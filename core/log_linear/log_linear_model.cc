@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/log_linear/bounded_newton.h"
+#include "core/log_linear/dense_evidence.h"
 #include "core/log_linear/gain_objective.h"
 #include "core/math/exp.h"
 #include "core/solve/holdout.h"
@@ -28,7 +29,7 @@ std::vector<int32_t> Thinned(const std::vector<int32_t>& targets, int64_t most) 
   return thinned;
 }
 
-BoundedMinimum FitTo(GainObjective& objective, const LogLinearSpec& spec, double tolerance,
+BoundedMinimum FitTo(GainObjective<float>& objective, const LogLinearSpec& spec, double tolerance,
                      double share, Vector<double> prior, Vector<double> start) {
   BoundedProblem problem;
   const int64_t every = std::max<int64_t>(1, objective.targets() / kCurvatureTargets);
@@ -75,6 +76,10 @@ std::string FitKey(const LogLinearSpec& spec, const LogLinearShape& shape, const
                   spec.order, "/", spec.window, "/", bits(spec.gain_min), "/", bits(spec.gain_max),
                   "/", bits(spec.gain_prior));
   for (const std::string& name : shape.names) absl::StrAppend(&key, "/", name);
+  const SaffuSolveSpec& dense = spec.dense;
+  if (dense.streams.empty()) return key;
+  absl::StrAppend(&key, "/dense/", dense.bits, "/", dense.radius, "/", bits(dense.alpha), "/",
+                  bits(dense.kappa));
   return key;
 }
 
@@ -155,12 +160,18 @@ std::vector<double> LogLinearModel::Nats(absl::Span<const int32_t> stream,
                                          absl::Span<const int64_t> targets, Counted counted) const {
   const std::vector<float> base = BaseLogits(shape_, tables_, gains_);
   PositionEvidence<float> evidence(shape_, tables_, stream, counted);
+  DenseEvidence<float> dense(shape_, tables_.dense, stream, counted);
   std::vector<float> z(base.size());
   std::vector<double> nats;
   nats.reserve(targets.size());
-  for (const int64_t t : targets) {
+  constexpr size_t kTogether = DenseEvidence<float>::kTogether;
+  for (size_t n = 0; n < targets.size(); ++n) {
+    if (n % kTogether == 0) dense.Load(targets.subspan(n, kTogether));
+    const int64_t t = targets[n];
     std::copy(base.begin(), base.end(), z.begin());
     AddRows(evidence.RowsOf(t), gains_, z.data());
+    AddDenseRows(dense.RowsOf(static_cast<int64_t>(n % kTogether)), gains_,
+                 static_cast<int64_t>(z.size()), z.data());
     nats.push_back(LogSumExp(z.data(), static_cast<int64_t>(z.size())) - z[stream[t]]);
   }
   return nats;

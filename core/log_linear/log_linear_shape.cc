@@ -20,7 +20,10 @@ int NodeOf(const Level& level, std::vector<LevelNode>* nodes) {
 }  // namespace
 
 LogLinearShape::LogLinearShape(const LogLinearSpec& spec)
-    : histories(spec.histories), gains_by_count(spec.gains_by_count), window(spec.window) {
+    : histories(spec.histories),
+      gains_by_count(spec.gains_by_count),
+      window(spec.window),
+      dense(spec.dense) {
   CHECK(spec.order >= 1 && spec.order <= LagTemplate::kLagsMax + 1) << spec.order;
   const auto add = [this](const std::string& name, int classes, double value) {
     names.insert(names.end(), classes, name);
@@ -48,6 +51,10 @@ LogLinearShape::LogLinearShape(const LogLinearSpec& spec)
                                 : add("followers", kCountClasses, kOtherPrior));
   }
   if (spec.unigram) unigram_gain = add("unigram", 1, kOtherPrior);
+  for (const KeySpec& key : TokenKeys(spec.dense)) {
+    const int classes = gains_by_count && key.stream != Stream::kBag ? kCountClasses : 1;
+    dense_gains.push_back(add(KeyName(key), classes, kOtherPrior));
+  }
 }
 
 }  // namespace saffron

@@ -3,12 +3,12 @@
 //
 //   z_i = log P_1(i) + sum_k ( lambda_{k,b} R_k[h_k, i] + mu_{k,b} [ (h_k, i) was seen ] )
 //
-// over keys k: templates of the tokens before the target, histories of its document, and a column
-// of token frequencies. b is a class of how much text is behind the evidence. Log-linear
-// interpolation of n-gram models is Klakow's ("Log-linear interpolation of language models",
-// ICSLP 1998), skips and caches as its features Rosenfeld's ("A maximum entropy approach to
-// adaptive statistical language modelling", 1996); evidence as Kneser-Ney residuals, so that gains
-// of one are the Kneser-Ney model itself, is ours.
+// over keys k: templates of the tokens before the target, histories of its document, a column of
+// token frequencies, and dense evidence (dense_tables.h), whose rows name every token. b is a class
+// of how much text is behind the evidence. Log-linear interpolation of n-gram models is Klakow's
+// ("Log-linear interpolation of language models", ICSLP 1998), skips and caches as its features
+// Rosenfeld's ("A maximum entropy approach to adaptive statistical language modelling", 1996);
+// evidence as Kneser-Ney residuals, so that gains of one are the Kneser-Ney model itself, is ours.
 
 #include <bit>
 #include <cstdint>
@@ -18,6 +18,7 @@
 #include "core/log_linear/residual_source.h"
 #include "core/model/lag_template.h"
 #include "core/solve/discounts.h"
+#include "core/solve/saffu_spec.h"
 
 namespace saffron {
 
@@ -30,10 +31,11 @@ struct LogLinearSpec {
   std::vector<HistoryKind> histories;  // ascending, without repetition
   int window = 200;                    // tokens of the recent history
   bool unigram = false;                // a column log(p_i / P_1(i))
-  bool seen_gains = false;             // the mu
-  bool gains_by_count = true;          // else one class for each template
-  bool calibrated = true;              // else gains stay at their prior
-  bool refolded = true;                // count the hold-out once gains are fitted to it
+  SaffuSolveSpec dense = {.streams = {}, .alpha = 1000};  // what DenseTables::Load reads of it
+  bool seen_gains = false;                                // the mu
+  bool gains_by_count = true;                             // else one class for each template
+  bool calibrated = true;                                 // else gains stay at their prior
+  bool refolded = true;  // count the hold-out once gains are fitted to it
   double gain_min = -1.5, gain_max = 3;
   double gain_prior = 20;  // tokens' worth of pull towards the prior
 };
@@ -66,9 +68,12 @@ struct LogLinearShape {
   bool gains_by_count = true;
   int window = 0;
   int unigram_gain = -1;
-  int gains = 0;                   // how many
-  std::vector<double> prior;       // [gains] 1 for the lambdas of the chain, 0.1, 0 for the mus
-  std::vector<std::string> names;  // [gains] of the key: "1.2", "1.2_seen", "recent", "unigram"
+  SaffuSolveSpec dense;
+  std::vector<int> dense_gains;  // first gain of each dense key: by count class of its token
+  int gains = 0;                 // how many
+  std::vector<double> prior;     // [gains] 1 for the lambdas of the chain, 0.1, 0 for the mus
+  std::vector<std::string>
+      names;  // [gains] of the key: "1.2", "1.2_seen", "recent", "unigram", "c1"
 };
 
 }  // namespace saffron

@@ -41,6 +41,7 @@ absl::StatusOr<LogLinearTables<T>> LogLinearTables<T>::Load(const LogLinearShape
   }
   loaded.types.classes = TypeClasses(root.p);
   loaded.types.eod = data.eod;
+  ASSIGN_OR_RETURN(loaded.dense, DenseTables<T>::Load(shape.dense, data, targets, cache));
   // Counting leaves as much free memory behind as the tables take.
   malloc_trim(0);
   return loaded;
@@ -48,7 +49,7 @@ absl::StatusOr<LogLinearTables<T>> LogLinearTables<T>::Load(const LogLinearShape
 
 template <typename T>
 int64_t LogLinearTables<T>::entries() const {
-  int64_t entries = 0;
+  int64_t entries = dense.entries();
   for (const ResidualTable<T>& table : tables) entries += table.entries();
   return entries;
 }

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/data/data_store.h"
+#include "core/log_linear/dense_tables.h"
 #include "core/log_linear/document_history.h"
 #include "core/log_linear/log_linear_shape.h"
 #include "core/log_linear/residual_source.h"
@@ -26,6 +27,7 @@ struct LogLinearTables {
   std::vector<T> log_p1;                 // [V]
   std::vector<T> unigram;                // [V] log(p_i / P_1(i))
   DocumentHistory::Types types;
+  DenseTables<T> dense;
 
   int vocab() const { return static_cast<int>(log_p1.size()); }
   int64_t entries() const;

@@ -314,15 +314,25 @@ CostEstimate LogLinearCost(const ResolvedVariant& v) {
   const double chain = static_cast<double>(v.Int("model.order") - 1);
   const double others = templates.ok() ? static_cast<double>(templates->size()) : 0;
   const bool has_history = v.String("model.history") != "none";
+  const auto lags = [&v](const char* key) {
+    return v.Has(key) ? static_cast<double>(v.Int(key)) : 0.0;
+  };
+  // Codes have few non-zeros, so that they cost about three rows of as many; the others all.
+  const double codes = lags("model.dense_lags");
+  const double full = lags("model.dense_context_lags") + v.Has("model.dense_radius");
+  const double bits =
+      v.Has("model.dense_bits") ? static_cast<double>(v.Int("model.dense_bits")) : 0;
   // Rows of frequent contexts name a good part of the vocabulary.
   const double row = 0.1 * Vocabulary(v);
   const double entries = Vocabulary(v) + chain * row + 3 * others * row + (has_history ? row : 0);
   // Some ten passes over the hold-out, with gradients.
   const double fitted = v.String("solve.gains") == "calibrated" ? 25 * std::min(1e4, tokens) : 0;
+  const double dense = Vocabulary(v) * (5 * codes + (2 * bits + 4) * full);
   CostEstimate cost;
-  cost.parameters = Vocabulary(v) + (chain + 1.2 * others) * std::pow(tokens, 0.9);
-  cost.solve_flops = 20 * tokens * (chain + others) + 6 * fitted * entries;
-  cost.target_flops = 6 * entries;
+  cost.parameters = Vocabulary(v) + (chain + 1.2 * others) * std::pow(tokens, 0.9) +
+                    Vocabulary(v) * bits * (codes + full);
+  cost.solve_flops = 20 * tokens * (chain + others) + 6 * fitted * entries + fitted * dense;
+  cost.target_flops = 6 * entries + dense;
   cost.flops = cost.solve_flops + cost.target_flops * (EvaluatedTokens(v) + 3 * StepTargets(v));
   cost.seconds = 1 + 2.5e-7 * tokens * (chain + others) +
                  1e-9 * entries * (fitted + EvaluatedTokens(v) + 2 * StepTargets(v));

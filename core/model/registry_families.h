@@ -18,6 +18,9 @@ std::vector<ParamSpec> LogLinearParams();    // model.* of log_linear
 std::vector<ParamSpec> SolveParams();        // solve.*
 std::vector<ParamSpec> TrainParams();        // train.*
 
+// For ParamSpec::consistent of a width of bit-cipher codes, `key`: that it names all types.
+std::string CheckCodesSuffice(const ParamView& params, std::string_view key);
+
 // Conditions that several families share.
 Condition ModelTypeIs(std::vector<std::string> types);
 // It has parameters that an optimiser can train.

@@ -4,6 +4,20 @@
 #include "core/model/registry_families.h"
 
 namespace saffron {
+namespace {
+
+// model.dense names one of `streams`.
+Condition DenseHas(std::string_view streams) {
+  std::vector<std::string> having;
+  for (const char* dense : {"x", "c", "r", "x+c", "x+r", "c+r", "x+c+r"}) {
+    if (std::string_view(dense).find_first_of(streams) != std::string_view::npos) {
+      having.push_back(dense);
+    }
+  }
+  return {.key = "model.dense", .any_of = having};
+}
+
+}  // namespace
 
 std::vector<ParamSpec> LogLinearParams() {
   const Condition log_linear = ModelTypeIs({"log_linear"});
@@ -12,6 +26,7 @@ std::vector<ParamSpec> LogLinearParams() {
   const Condition has_drawn_network = {.key = "model.network",
                                        .any_of = {"feed_forward", "transformer"}};
   const Condition is_product = {.key = "model.join", .any_of = {"product"}};
+  const Condition has_dense = DenseHas("xcr");
   const Condition reads_history = ModelTypeIs({"kneser_ney", "log_linear"});
   return {
       {.key = "model.templates",
@@ -63,6 +78,53 @@ std::vector<ParamSpec> LogLinearParams() {
        .doc = "Gains of a template: nine by how often a context was seen (count), or one.",
        .choices = {"count", "one"},
        .relevant_when = {log_linear}},
+      {.key = "model.dense",
+       .type = ParamType::kString,
+       .default_value = "none",
+       .doc = "Dense evidence beside n-grams, weighed like other evidence: x codes of single "
+              "tokens, c context vectors of single tokens, r the mean code of the last "
+              "model.dense_radius tokens.",
+       .choices = {"none", "x", "c", "r", "x+c", "x+r", "c+r", "x+c+r"},
+       .consistent =
+           [](const ParamView& p) {
+             const bool fits =
+                 p.String("model.dense") == "none" || p.String("model.network") == "none";
+             return fits ? "" : "want none beside a network (or model.network none)";
+           },
+       .relevant_when = {log_linear}},
+      {.key = "model.dense_bits",
+       .type = ParamType::kInt,
+       .default_value = int64_t{64},
+       .unit = "dimensions",
+       .doc = "Width of the codes of dense evidence.",
+       .min = 2,
+       .max = 1024,
+       .consistent = [](const ParamView& p) { return CheckCodesSuffice(p, "model.dense_bits"); },
+       .relevant_when = {log_linear, has_dense}},
+      {.key = "model.dense_lags",
+       .type = ParamType::kInt,
+       .default_value = int64_t{4},
+       .unit = "tokens",
+       .doc = "How many tokens before the target have a code as dense evidence.",
+       .min = 1,
+       .max = 64,
+       .relevant_when = {log_linear, DenseHas("x")}},
+      {.key = "model.dense_context_lags",
+       .type = ParamType::kInt,
+       .default_value = int64_t{3},
+       .unit = "tokens",
+       .doc = "How many tokens before the target have a context vector as dense evidence.",
+       .min = 1,
+       .max = 64,
+       .relevant_when = {log_linear, DenseHas("c")}},
+      {.key = "model.dense_radius",
+       .type = ParamType::kInt,
+       .default_value = int64_t{32},
+       .unit = "tokens",
+       .doc = "How many tokens the mean code of dense evidence covers.",
+       .min = 1,
+       .max = 1024,
+       .relevant_when = {log_linear, DenseHas("r")}},
       {.key = "model.network",
        .type = ParamType::kString,
        .default_value = "none",

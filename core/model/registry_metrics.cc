@@ -109,8 +109,8 @@ std::vector<MetricSpec> MakeMetrics() {
        kDeterministic},
       {"solve/gain/*", "",
        "Weight of one key's evidence in the top layer, by stream and lag (x1, c1, r, o1), of "
-       "pixels or of a ridge regression; of log_linear, by lags or history (1.2, 1.2_seen, "
-       "recent), the mean over its classes.",
+       "pixels or of a ridge regression; of log_linear, by lags, history or stream (1.2, "
+       "1.2_seen, recent, c1), the mean over its classes.",
        kDeterministic},
       {"solve/holdout_nats", "nats", "Mean loss of a held-out target under the gains fitted to it.",
        kDeterministic},
@@ -182,6 +182,7 @@ void AddLogLinearSolve(const ResolvedVariant& variant, MetricList& list) {
   if (variant.Int("model.order") > 1) list.Add({"test/lead", "test/lead_low", "test/lead_high"});
   const bool has_gains = variant.Int("model.order") > 1 || variant.Bool("model.unigram_gain") ||
                          variant.String("model.templates") != "none" ||
+                         variant.String("model.dense") != "none" ||
                          variant.String("model.history") != "none";
   if (has_gains && variant.String("solve.gains") == "calibrated") {
     list.Add({"solve/holdout_nats"});
@@ -201,6 +202,13 @@ void AddLogLinearSolve(const ResolvedVariant& variant, MetricList& list) {
     if (absl::StrContains(history, kind)) list.AddGain(kind);
   }
   if (variant.Bool("model.unigram_gain")) list.AddGain("unigram");
+  const auto add_lags = [&](const char* stream, const char* lags) {
+    if (!variant.Has(lags)) return;
+    for (int64_t lag = 1; lag <= variant.Int(lags); ++lag) list.AddGain(absl::StrCat(stream, lag));
+  };
+  add_lags("x", "model.dense_lags");
+  add_lags("c", "model.dense_context_lags");
+  if (variant.Has("model.dense_radius")) list.AddGain("r");
   if (variant.Has("model.join") && variant.String("model.join") == "mixture") {
     list.Add({"solve/mixture_weight"});
   }

@@ -21,15 +21,6 @@ int64_t VocabularySize(const ParamView& params) {
   return params.String("data.tokenizer") == "byte" ? 257 : params.Int("data.vocab");
 }
 
-// A code of b bits names fewer than 2^b types.
-std::string CheckCodesSuffice(const ParamView& params, std::string_view key) {
-  const int64_t vocab = VocabularySize(params);
-  int64_t bits = 1;
-  while ((int64_t{1} << bits) <= vocab) ++bits;
-  if (params.Int(key) >= bits) return "";
-  return absl::StrCat("want at least ", bits, ", for ", vocab, " types to have codes of their own");
-}
-
 std::string CheckLayers(const ParamView& params) {
   if (params.String("model.type") != "saffu" || params.Int("model.layers") <= 8) return "";
   return "want at most 8 for saffu";
@@ -45,6 +36,15 @@ std::string CheckWidth(const ParamView& params) {
 }
 
 }  // namespace
+
+// A code of b bits names fewer than 2^b types.
+std::string CheckCodesSuffice(const ParamView& params, std::string_view key) {
+  const int64_t vocab = VocabularySize(params);
+  int64_t bits = 1;
+  while ((int64_t{1} << bits) <= vocab) ++bits;
+  if (params.Int(key) >= bits) return "";
+  return absl::StrCat("want at least ", bits, ", for ", vocab, " types to have codes of their own");
+}
 
 std::vector<ParamSpec> SaffuParams() {
   const Condition saffu = ModelTypeIs({"saffu"});

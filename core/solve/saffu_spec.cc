@@ -6,35 +6,6 @@
 #include "core/base/check.h"
 
 namespace saffron {
-namespace {
-
-std::vector<KeySpec> TokenKeys(const SaffuSolveSpec& spec) {
-  std::vector<KeySpec> keys;
-  const auto add = [&](Stream stream, int lags) {
-    for (int lag = 1; lag <= lags; ++lag) {
-      keys.push_back({.stream = stream, .lag = lag, .dim = spec.bits});
-    }
-  };
-  for (Stream stream : spec.streams) {
-    switch (stream) {
-      case Stream::kCipher:
-        add(stream, spec.context);
-        break;
-      case Stream::kContext:
-        add(stream, spec.context_lags);
-        break;
-      case Stream::kBag:
-        add(stream, 1);
-        break;
-      case Stream::kLower:
-        CHECK(false) << "o keys follow from layers, not from streams";
-    }
-  }
-  return keys;
-}
-
-}  // namespace
-
 absl::Status CheckSpec(const SaffuSolveSpec& spec, int vocab) {
   const auto want = [](const char* key, const auto& what, const auto& given) {
     return absl::InvalidArgumentError(absl::StrCat(key, ": want ", what, ", got ", given));
@@ -76,6 +47,31 @@ absl::StatusOr<std::vector<Stream>> ParseStreams(const std::string& text) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("model.streams: want x, x+c, x+r or x+c+r, got ", text));
+}
+
+std::vector<KeySpec> TokenKeys(const SaffuSolveSpec& spec) {
+  std::vector<KeySpec> keys;
+  const auto add = [&](Stream stream, int lags) {
+    for (int lag = 1; lag <= lags; ++lag) {
+      keys.push_back({.stream = stream, .lag = lag, .dim = spec.bits});
+    }
+  };
+  for (Stream stream : spec.streams) {
+    switch (stream) {
+      case Stream::kCipher:
+        add(stream, spec.context);
+        break;
+      case Stream::kContext:
+        add(stream, spec.context_lags);
+        break;
+      case Stream::kBag:
+        add(stream, 1);
+        break;
+      case Stream::kLower:
+        CHECK(false) << "o keys follow from layers, not from streams";
+    }
+  }
+  return keys;
 }
 
 std::vector<SaffuLayerShape> SaffuShapes(const SaffuSolveSpec& spec, int vocab) {

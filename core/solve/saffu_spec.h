@@ -41,6 +41,9 @@ absl::Status CheckSpec(const SaffuSolveSpec& spec, int vocab);
 // Streams of "x", "x+c", "x+r", "x+c+r". INVALID_ARGUMENT for anything else.
 absl::StatusOr<std::vector<Stream>> ParseStreams(const std::string& text);
 
+// Keys of the spec's streams, in their order, lags ascending.
+std::vector<KeySpec> TokenKeys(const SaffuSolveSpec& spec);
+
 // Keys, head and outputs of every layer, bottom first, from the spec alone. Lower layers have the
 // spec's token keys and predict the `width`-bit cipher code of the next token; a layer above them
 // has the token keys and one o key for each lag of x. Where attention does not help, its W is zero.

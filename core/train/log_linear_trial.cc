@@ -39,6 +39,7 @@ absl::StatusOr<LogLinearSpec> SpecOf(const ResolvedVariant& variant) {
   if (variant.Has("model.history_window"))
     spec.window = static_cast<int>(variant.Int("model.history_window"));
   spec.unigram = variant.Bool("model.unigram_gain");
+  spec.dense = DenseStreamsOf(variant);
   spec.seen_gains = variant.Bool("model.seen_gains");
   spec.gains_by_count = variant.String("model.gain_classes") == "count";
   spec.calibrated = variant.String("solve.gains") == "calibrated";
@@ -65,7 +66,7 @@ class TrainedGains {
     made.arena_.tensors().push_back({.name = "gains", .begin = 0, .rows = 1, .cols = size});
     made.arena_.segments().push_back(
         {.begin = 0, .size = size, .gradient = made.arena_.gradients().data()});
-    made.objective_ = std::make_unique<GainObjective>(model.shape(), model.tables(), train,
+    made.objective_ = std::make_unique<GainObjective<float>>(model.shape(), model.tables(), train,
                                                       std::vector<int32_t>{}, Counted::kLeftOut);
     return made;
   }
@@ -88,7 +89,7 @@ class TrainedGains {
 
  private:
   ParameterArena<float> arena_;
-  std::unique_ptr<GainObjective> objective_;
+  std::unique_ptr<GainObjective<float>> objective_;
 };
 
 class LogLinearTrial : public TrialModel, public Trainable {

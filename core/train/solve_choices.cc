@@ -32,4 +32,24 @@ std::vector<HistoryKind> HistoriesOf(const ResolvedVariant& variant) {
   return histories;
 }
 
+SaffuSolveSpec DenseStreamsOf(const ResolvedVariant& variant) {
+  static const std::pair<const char*, Stream> kinds[] = {
+      {"x", Stream::kCipher}, {"c", Stream::kContext}, {"r", Stream::kBag}};
+  SaffuSolveSpec spec = {.streams = {}};
+  const std::string& dense = variant.String("model.dense");
+  if (dense == "none") return spec;
+  for (const auto& [name, stream] : kinds) {
+    if (absl::StrContains(dense, name)) spec.streams.push_back(stream);
+  }
+  spec.bits = static_cast<int>(variant.Int("model.dense_bits"));
+  spec.alpha = variant.Double("solve.dense_alpha");
+  const auto set = [&variant](const char* key, int* value) {
+    if (variant.Has(key)) *value = static_cast<int>(variant.Int(key));
+  };
+  set("model.dense_lags", &spec.context);
+  set("model.dense_context_lags", &spec.context_lags);
+  set("model.dense_radius", &spec.radius);
+  return spec;
+}
+
 }  // namespace saffron

@@ -14,5 +14,7 @@ GainMode GainModeOf(const ResolvedVariant& variant);
 // model.discounts, model.history.
 Discounts DiscountsOf(const ResolvedVariant& variant);
 std::vector<HistoryKind> HistoriesOf(const ResolvedVariant& variant);
+// model.dense and what belongs to it.
+SaffuSolveSpec DenseStreamsOf(const ResolvedVariant& variant);
 
 }  // namespace saffron

@@ -59,6 +59,31 @@ TEST_F(LogLinearTrialTest, SolvesWhatItIsAskedFor) {
   Run({{"model.order", int64_t{1}}});
 }
 
+TEST_F(LogLinearTrialTest, WeighsDenseEvidenceLikeAnyOther) {
+  // What stands far from its target says nothing of it in this corpus.
+  for (const char* dense : {"x", "c", "x+c", "x+r", "c+r", "x+c+r"}) {
+    Params params = {{"model.order", int64_t{1}}, {"model.dense", dense}};
+    params.emplace("model.dense_bits", int64_t{24});
+    EXPECT_LT(Test(params), 0.9 * Test({{"model.type", "unigram"}})) << dense;
+  }
+  Params params = Everything();
+  params.insert({{"model.dense", "x+c+r"},
+                 {"model.dense_bits", int64_t{12}},
+                 {"model.dense_lags", int64_t{2}},
+                 {"model.dense_context_lags", int64_t{2}},
+                 {"model.dense_radius", int64_t{8}},
+                 {"solve.dense_alpha", 100.0}});
+  const auto all = Run(params).metrics;
+  EXPECT_NE(all.at("solve/gain/c2"), 0);
+  // Counted text is scored as if it had not been counted, by dense evidence too.
+  EXPECT_NEAR(all.at("train/nats_per_token"), all.at("test/nats_per_token"), 0.3);
+  params.emplace("solve.gains", "knorm");
+  const double unfitted = Test(params);
+  EXPECT_LT(all.at("test/perplexity"), unfitted);
+  params.insert({{"train.steps", int64_t{30}}, {"train.lr", 0.02}, {"train.batch", int64_t{256}}});
+  EXPECT_LT(Test(params), unfitted);
+}
+
 TEST_F(LogLinearTrialTest, GainsOfOneCostWhatKneserNeyCosts) {
   for (const char* discounts : {"single", "modified"}) {
     const double softmax = Test({{"solve.gains", "knorm"}, {"model.discounts", discounts}});
@@ -352,6 +377,13 @@ TEST_F(LogLinearTrialTest, RefusesWhatCannotBe) {
   EXPECT_THAT(refused({{"model.network", "transformer"}}), HasSubstr("train.steps of at least 1"));
   EXPECT_THAT(refused({{"solve.refold", false}, {"train.steps", int64_t{3}}}),
               HasSubstr("want true when train.steps"));
+  EXPECT_THAT(
+      refused(
+          {{"model.dense", "x"}, {"model.network", "transformer"}, {"train.steps", int64_t{3}}}),
+      HasSubstr("model.dense: want none beside a network"));
+  EXPECT_THAT(refused({{"model.dense", "c+x"}}), HasSubstr("want one of"));
+  EXPECT_THAT(refused({{"model.dense", "x"}, {"model.dense_bits", int64_t{12}}}),
+              HasSubstr("model.dense_bits: want at least 13"));
   EXPECT_THAT(refused({{"model.type", "kneser_ney"}, {"model.order", int64_t{1}}}),
               HasSubstr("want at least 2"));
 }
