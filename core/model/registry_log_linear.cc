@@ -178,6 +178,14 @@ std::vector<ParamSpec> LogLinearParams() {
        .max = 10,
        .min_exclusive = true,
        .relevant_when = {log_linear, has_network, is_product}},
+      {.key = "model.scales",
+       .type = ParamType::kString,
+       .default_value = "given",
+       .doc =
+           "What weighs evidence and network in the product that is scored: the scales that it was "
+           "trained with, or two fitted to the validation split.",
+       .choices = {"given", "fitted"},
+       .relevant_when = {log_linear, has_network, is_product}},
       {.key = "model.network_width",
        .type = ParamType::kInt,
        .default_value = int64_t{128},

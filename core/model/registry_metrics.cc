@@ -116,6 +116,8 @@ std::vector<MetricSpec> MakeMetrics() {
        kDeterministic},
       {"solve/mixture_weight", "", "Share of the evidence in its mixture with a network.",
        kDeterministic},
+      {"solve/evidence_scale", "", "Scale of the evidence in a product, fitted.", kDeterministic},
+      {"solve/network_scale", "", "Scale of the network in a product, fitted.", kDeterministic},
       {"time/data_s", "s", "Reading the corpus.", kVaries},
       {"time/solve_s", "s", "The explicit solution, or counting.", kVaries},
       {"time/train_s", "s", "Optimisation steps.", kVaries},
@@ -211,6 +213,9 @@ void AddLogLinearSolve(const ResolvedVariant& variant, MetricList& list) {
   if (variant.Has("model.dense_radius")) list.AddGain("r");
   if (variant.Has("model.join") && variant.String("model.join") == "mixture") {
     list.Add({"solve/mixture_weight"});
+  }
+  if (variant.Has("model.scales") && variant.String("model.scales") == "fitted") {
+    list.Add({"solve/evidence_scale", "solve/network_scale"});
   }
 }
 

@@ -1,5 +1,6 @@
 #include "core/train/evidence_network.h"
 
+#include <Eigen/LU>
 #include <algorithm>
 #include <cmath>
 
@@ -12,6 +13,8 @@ namespace saffron {
 namespace {
 
 constexpr int kMixtureRounds = 50;
+constexpr int kScaleRounds = 8;
+constexpr double kScalePrecision = 1e-3, kLeastDamping = 1e-6;
 
 struct Entry {
   const char* name;  // model.network
@@ -44,6 +47,9 @@ EvidenceNetwork::EvidenceNetwork(const LogLinearModel& evidence, absl::Span<cons
       train_(train),
       options_(options),
       trained_gains_(options.train_gains ? evidence.shape().gains : 0),
+      training_{options.evidence_scale, options.network_scale},
+      scoring_(training_),
+      scales_(training_),
       gains_(Times(options.evidence_scale, evidence.gains())),
       base_(Times(options.evidence_scale,
                   BaseLogits(evidence.shape(), evidence.tables(), evidence.gains()))),
@@ -81,17 +87,22 @@ std::vector<double> EvidenceNetwork::TrainedGains() {
   return {gains.begin(), gains.end()};
 }
 
-void EvidenceNetwork::ReadGains() {
-  if (trained_gains_ == 0) return;
-  const absl::Span<const float> gains = GainsIn(arena().parameters());
-  std::copy(gains.begin(), gains.end(), gains_.begin());
+void EvidenceNetwork::ReadGains(const Scales& scales) {
+  if (trained_gains_ == 0 && scales == scales_) return;
+  scales_ = scales;
+  if (trained_gains_ > 0) {
+    const absl::Span<const float> gains = GainsIn(arena().parameters());
+    std::copy(gains.begin(), gains.end(), gains_.begin());
+  } else {
+    gains_ = evidence_.gains();
+  }
   FillBaseLogits(evidence_.shape(), evidence_.tables(), gains_, base_.data());
-  for (double& gain : gains_) gain *= options_.evidence_scale;
-  for (float& z : base_) z = static_cast<float>(options_.evidence_scale * z);
+  for (double& gain : gains_) gain *= scales.evidence;
+  for (float& z : base_) z = static_cast<float>(scales.evidence * z);
 }
 
 void EvidenceNetwork::JoinEvidence(absl::Span<const EvidenceRow<float>> rows, float* z) const {
-  const float scale = static_cast<float>(options_.network_scale);
+  const float scale = static_cast<float>(scales_.network);
   for (size_t i = 0; i < base_.size(); ++i) z[i] = scale * z[i] + base_[i];
   AddRows(rows, gains_, z);
 }
@@ -116,19 +127,19 @@ double EvidenceNetwork::LossAndGradient(absl::Span<const int64_t> examples) {
   std::sort(starts_.begin(), starts_.end());
   const bool joined = options_.join == Join::kProduct && !alone_;
   if (joined) {
-    ReadGains();
+    ReadGains(training_);
     std::fill(gain_gradient_.begin(), gain_gradient_.end(), 0.0);
   }
   // What is drawn follows from what the step is about, so that a resumed run draws the same.
   const double loss = network_->LossAndGradient(train_, starts_, length, examples[0],
                                                 joined ? join_training_target_ : nullptr);
   if (!joined) return loss;
-  if (options_.network_scale != 1) {
+  if (training_.network != 1) {
     // So far it is with respect to the joint logits.
-    for (float& g : arena().gradients()) g *= static_cast<float>(options_.network_scale);
+    for (float& g : arena().gradients()) g *= static_cast<float>(training_.network);
   }
   const absl::Span<float> of_gains = GainsIn(arena().gradients());
-  const double scale = options_.evidence_scale / static_cast<double>(sequences * length);
+  const double scale = training_.evidence / static_cast<double>(sequences * length);
   for (size_t g = 0; g < of_gains.size(); ++g) {
     of_gains[g] = static_cast<float>(scale * gain_gradient_[g]);
   }
@@ -138,9 +149,8 @@ double EvidenceNetwork::LossAndGradient(absl::Span<const int64_t> examples) {
 std::vector<double> EvidenceNetwork::NetworkNats(absl::Span<const int32_t> stream,
                                                  absl::Span<const int64_t> targets,
                                                  Counted counted) {
-  CHECK(targets.empty() || targets[0] > 0) << "the first token has nothing before it";
   PositionEvidence<float> evidence(evidence_.shape(), evidence_.tables(), stream, counted);
-  ReadGains();
+  ReadGains(scoring_);
   std::vector<double> nats;
   nats.reserve(targets.size());
   network_->VisitLogits(stream, targets, [&](int64_t t, float* z) {
@@ -159,6 +169,60 @@ std::vector<double> EvidenceNetwork::Nats(absl::Span<const int32_t> stream,
     nats[n] = -std::log(weight_ * std::exp(-of_evidence[n]) + (1 - weight_) * std::exp(-nats[n]));
   }
   return nats;
+}
+
+EvidenceNetwork::ScaleLoss EvidenceNetwork::LossAtScales(const Scales& scales,
+                                                         absl::Span<const int32_t> stream,
+                                                         absl::Span<const int64_t> targets) {
+  PositionEvidence<float> rows(evidence_.shape(), evidence_.tables(), stream, Counted::kAsIs);
+  // Logits of the evidence alone, and with unit gain.
+  ReadGains({.evidence = 1, .network = 0});
+  const auto vocab = static_cast<int64_t>(base_.size());
+  const auto a = static_cast<float>(scales.evidence), b = static_cast<float>(scales.network);
+  std::vector<float> evidence(base_.size()), p(base_.size());
+  ScaleLoss sum;
+  network_->VisitLogits(stream, targets, [&](int64_t t, float* network) {
+    std::fill(evidence.begin(), evidence.end(), 0.0f);
+    JoinEvidence(rows.RowsOf(t), evidence.data());
+    for (int64_t i = 0; i < vocab; ++i) p[i] = a * evidence[i] + b * network[i];
+    sum.nats += LogSumExp(p.data(), vocab) - p[stream[t]];
+    SoftmaxInPlace(p.data(), vocab);
+    Eigen::Vector2d mean = Eigen::Vector2d::Zero();
+    Eigen::Matrix2d square = Eigen::Matrix2d::Zero();
+    for (int64_t i = 0; i < vocab; ++i) {
+      const Eigen::Vector2d z(evidence[i], network[i]);
+      mean += p[i] * z;
+      square += p[i] * z * z.transpose();
+    }
+    sum.gradient += mean - Eigen::Vector2d(evidence[stream[t]], network[stream[t]]);
+    sum.curvature += square - mean * mean.transpose();
+  });
+  const auto count = static_cast<double>(targets.size());
+  return {sum.nats / count, sum.gradient / count, sum.curvature / count};
+}
+
+// Newton's method from the scales of training, damped where a step would not help.
+void EvidenceNetwork::FitScales(absl::Span<const int32_t> stream,
+                                absl::Span<const int64_t> targets) {
+  CHECK(options_.join == Join::kProduct && !targets.empty());
+  scoring_ = training_;
+  ScaleLoss best = LossAtScales(scoring_, stream, targets);
+  double damping = kLeastDamping;
+  for (int round = 0; round < kScaleRounds; ++round) {
+    const Eigen::Matrix2d curvature = best.curvature + damping * Eigen::Matrix2d::Identity();
+    const Eigen::Vector2d step = -curvature.inverse() * best.gradient;
+    if (step.norm() < kScalePrecision) break;
+    const Scales next = {std::max(0.0, scoring_.evidence + step[0]),
+                         std::max(0.0, scoring_.network + step[1])};
+    const ScaleLoss loss = LossAtScales(next, stream, targets);
+    if (loss.nats < best.nats) {
+      best = loss;
+      scoring_ = next;
+      damping = std::max(kLeastDamping, damping / 10);
+    } else {
+      damping = 10 * std::max(damping, best.curvature.trace());
+    }
+  }
 }
 
 void EvidenceNetwork::FitMixture(absl::Span<const int32_t> stream,

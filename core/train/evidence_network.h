@@ -7,7 +7,8 @@
 //                                             fixed, the gains of the evidence too or trained
 //                                             along. Steps may begin with the network alone, z =
 //                                             z_network: it learns faster before evidence explains
-//                                             most of what it could learn from
+//                                             most of what it could learn from. For scoring, a and
+//                                             b can be fitted: the loss is convex in them
 //   mixture: P = w P_evidence + (1 - w) P_network   trained alone; w by expectation maximisation
 //
 // The gradient for a gain is dL/dgain = a sum_t <what it weighs at t, p - y> / targets, with the p
@@ -15,6 +16,7 @@
 // 1999; Mikolov et al., "Strategies for training large scale neural network language models", 2011,
 // section 5, train maximum-entropy n-grams and a network jointly).
 
+#include <Eigen/Core>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -64,6 +66,11 @@ class EvidenceNetwork {
   // -log P of ascending targets, none of them the first token.
   std::vector<double> Nats(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets,
                            Counted counted);
+  // The scales that minimise the loss of a product on these targets, for Nats() from now on. Steps
+  // go on with those of the options.
+  void FitScales(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets);
+  double evidence_scale() const { return scoring_.evidence; }
+  double network_scale() const { return scoring_.network; }
   // Weight of the evidence in a mixture, found on these targets.
   void FitMixture(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets);
   double mixture_weight() const { return weight_; }
@@ -72,16 +79,30 @@ class EvidenceNetwork {
   int64_t trained_gains() const { return trained_gains_; }
 
  private:
+  struct Scales {
+    double evidence = 1, network = 1;  // a, b
+
+    friend bool operator==(const Scales&, const Scales&) = default;
+  };
+  // Mean loss of a product as a function of its scales, and its derivatives.
+  struct ScaleLoss {
+    double nats = 0;
+    Eigen::Vector2d gradient = Eigen::Vector2d::Zero();
+    Eigen::Matrix2d curvature = Eigen::Matrix2d::Zero();
+  };
+
   EvidenceNetwork(const LogLinearModel& evidence, absl::Span<const int32_t> train,
                   const Options& options);
   // The gains in the arena, [trained_gains_], or their gradient.
   absl::Span<float> GainsIn(absl::Span<float> array) const;
-  // Brings gains_ and base_ up to date with the arena, where gains are trained.
-  void ReadGains();
+  // Brings gains_ and base_ up to date with the scales, and with the arena where gains are trained.
+  void ReadGains(const Scales& scales);
   // z <- a z_evidence + b z
   void JoinEvidence(absl::Span<const EvidenceRow<float>> rows, float* z) const;
   // The same while training, where the gradient of the gains is taken too.
   void JoinTrainingTarget(int64_t t, float* z);
+  ScaleLoss LossAtScales(const Scales& scales, absl::Span<const int32_t> stream,
+                         absl::Span<const int64_t> targets);
   // Of the network, the evidence added where they are a product.
   std::vector<double> NetworkNats(absl::Span<const int32_t> stream,
                                   absl::Span<const int64_t> targets, Counted counted);
@@ -90,8 +111,10 @@ class EvidenceNetwork {
   const absl::Span<const int32_t> train_;
   const Options options_;
   const int64_t trained_gains_;  // how many
-  std::vector<double> gains_;    // of the evidence, times a
-  std::vector<float> base_;      // likewise
+  const Scales training_;
+  Scales scoring_, scales_;    // scales_: those in gains_ and base_
+  std::vector<double> gains_;  // of the evidence, times a
+  std::vector<float> base_;    // likewise
   bool alone_ = false;
   PositionEvidence<float> left_out_;
   std::unique_ptr<JoinedNetwork> network_;

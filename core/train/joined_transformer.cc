@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "core/base/check.h"
 #include "core/base/random.h"
 #include "core/base/status_macros.h"
 #include "core/train/joined_network.h"
@@ -68,6 +69,7 @@ class JoinedTransformer final : public JoinedNetwork {
   void VisitLogits(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets,
                    const OnLogits& visit) override {
     const int64_t size = static_cast<int64_t>(stream.size());
+    CHECK(targets.empty() || (targets.front() > 0 && targets.back() < size)) << "outside the text";
     // Streams shorter than a sequence are seen in shorter ones.
     const int64_t length = std::min<int64_t>(options_.context, size - 1);
     std::vector<int64_t> positions;  // of targets_

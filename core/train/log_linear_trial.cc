@@ -124,6 +124,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     if (options.join == Join::kProduct) {
       options.evidence_scale = variant.Double("model.evidence_scale");
       options.network_scale = variant.Double("model.network_scale");
+      fits_scales_ = variant.String("model.scales") == "fitted";
       options.train_gains = variant.String("model.evidence") == "trained";
       alone_steps_ = static_cast<int64_t>(variant.Double("model.network_alone") *
                                           static_cast<double>(variant.Int("train.steps")));
@@ -142,7 +143,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
 
   absl::StatusOr<Score> Evaluate(Split split) override {
     // Chosen on the validation split, for the parameters that were kept.
-    if (is_mixture_ && split == Split::kTrain) FitMixture();
+    if (split == Split::kTrain) FitJoin();
     const auto targets = split == Split::kTrain ? TrainTargets() : task_->Targets(split);
     const std::vector<double> nats = NatsOn(split, targets);
     if (split == Split::kTest && spec_.order > 1) RETURN_IF_ERROR(CompareWithControl(nats));
@@ -165,6 +166,10 @@ class LogLinearTrial : public TrialModel, public Trainable {
       (*metrics)["test/lead_high"] = lead_->high;
     }
     if (is_mixture_) (*metrics)["solve/mixture_weight"] = network_->mixture_weight();
+    if (fits_scales_) {
+      (*metrics)["solve/evidence_scale"] = network_->evidence_scale();
+      (*metrics)["solve/network_scale"] = network_->network_scale();
+    }
   }
 
   int64_t examples() const override { return static_cast<int64_t>(task_->data().train.size()); }
@@ -179,7 +184,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     return network_ != nullptr ? network_->arena() : gains_->arena();
   }
   Evaluation EvaluateCurve() override {
-    if (is_mixture_) FitMixture();
+    if (is_mixture_) FitJoin();
     return Sum(NatsOn(Split::kValid, CurveTargets()));
   }
   double PriorNats() const override { return task_->PriorNats(); }
@@ -197,7 +202,11 @@ class LogLinearTrial : public TrialModel, public Trainable {
     std::iota(all.begin(), all.end(), 1);
     return Runs(all, std::max<size_t>(1, all.size() / task_->Targets(Split::kTrain).size()));
   }
-  void FitMixture() { network_->FitMixture(task_->Stream(Split::kValid), CurveTargets()); }
+  void FitJoin() {
+    const auto stream = task_->Stream(Split::kValid);
+    if (is_mixture_) network_->FitMixture(stream, CurveTargets());
+    if (fits_scales_) network_->FitScales(stream, CurveTargets());
+  }
 
   // So that what is said of them is of the present ones.
   void ReadTrainedGains() {
@@ -241,7 +250,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
   std::unique_ptr<LogLinearModel> model_;
   std::optional<TrainedGains> gains_;  // one of these where there are steps
   std::unique_ptr<EvidenceNetwork> network_;
-  bool is_mixture_ = false;
+  bool is_mixture_ = false, fits_scales_ = false;
   int64_t alone_steps_ = 0;  // the first ones, of the network without evidence
   LogLinearSpec spec_;
   StatisticsCache* statistics_ = nullptr;

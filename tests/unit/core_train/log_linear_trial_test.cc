@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <numeric>
+
 #include "core/log_linear/gain_objective.h"
 #include "core/model/registry.h"
 #include "core/train/evidence_network.h"
@@ -321,6 +323,38 @@ TEST_F(EvidenceNetworkTest, ScalesWeighTheLogits) {
               testing::Pointwise(testing::DoubleNear(1e-4), evidence_->Nats(text_->test, targets)));
   const auto half = Make({.evidence_scale = 0.5, .network_scale = 1e-9});
   EXPECT_NE(half->Nats(text_->test, targets, Counted::kAsIs), evidence);
+}
+
+TEST_F(EvidenceNetworkTest, FittedScalesAreTheBest) {
+  std::vector<int64_t> targets(text_->valid.size() - 1);
+  std::iota(targets.begin(), targets.end(), 1);
+  const auto loss = [&](EvidenceNetwork& network) {
+    double sum = 0;
+    for (double nats : network.Nats(text_->valid, targets, Counted::kAsIs)) sum += nats;
+    return sum / static_cast<double>(targets.size());
+  };
+  const auto fitted = Make({.evidence_scale = 0.3, .network_scale = 5});
+  fitted->FitScales(text_->valid, targets);
+  const double a = fitted->evidence_scale(), b = fitted->network_scale(), best = loss(*fitted);
+  EXPECT_GT(b, 0) << "or its neighbours cannot be looked at";
+  for (const auto& [da, db] :
+       std::vector<std::pair<double, double>>{{0.03, 0}, {-0.03, 0}, {0, 0.05}, {0, -0.05}}) {
+    const auto other = Make({.evidence_scale = a + da, .network_scale = b + db});
+    EXPECT_GT(loss(*other), best) << a << " " << b << " moved by " << da << " " << db;
+  }
+  // Steps go on with their own.
+  const auto given = Make({.evidence_scale = 0.3, .network_scale = 5});
+  EXPECT_EQ(fitted->LossAndGradient(examples_), given->LossAndGradient(examples_));
+}
+
+TEST_F(LogLinearTrialTest, FitsTheScalesOfAProductToTheValidationSplit) {
+  Params params = WithNetwork(Everything());
+  params.emplace("model.evidence_scale", 0.3);
+  auto given = Run(params).metrics;
+  params.emplace("model.scales", "fitted");
+  auto fitted = Run(params).metrics;
+  EXPECT_LT(fitted["valid/nats_per_token"], given["valid/nats_per_token"]);
+  EXPECT_EQ(Run(params).metrics["test/nats_per_token"], fitted["test/nats_per_token"]);
 }
 
 TEST_F(LogLinearTrialTest, ANetworkAloneLearns) {
