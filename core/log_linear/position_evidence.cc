@@ -157,17 +157,26 @@ void PositionEvidence<T>::AddLeftOut(size_t n, int32_t next) {
   } else if (left.is_changed) {
     for (size_t j = 0; j < size; ++j) left.ratio[type[j]] = scale;
   }
+  int32_t gap = -1;
   if (entry >= 0) {
     if (rest > 0) {
       value[entry - begin] = static_cast<T>(std::log1p(kept / handed_down));
     } else {
       --size;
-      value[entry - begin] = value[size];
-      type[entry - begin] = type[size];
+      gap = entry - begin;
+      value[gap] = value[size];
+      type[gap] = type[size];
     }
   }
   if (node.lambda >= 0 && size > 0) {
-    AddRow(node, total, {.type = {type, size}, .value = value, .lambda = 0, .mu = 0});
+    AddRow(node, total,
+           {.type = {type, size},
+            .value = value,
+            .lambda = 0,
+            .mu = 0,
+            .node = static_cast<int>(n),
+            .first = begin,
+            .gap = gap});
   }
 }
 
@@ -224,7 +233,9 @@ absl::Span<const EvidenceRow<T>> PositionEvidence<T>::RowsOf(int64_t t) {
            {.type = table.next.subspan(begin, size),
             .value = table.residual.data() + begin,
             .lambda = 0,
-            .mu = 0});
+            .mu = 0,
+            .node = static_cast<int>(n),
+            .first = begin});
   }
   if (shape_.histories.empty()) return rows_;
   SeekTo(t);

@@ -41,6 +41,15 @@ struct EvidenceRow {
   const T* value;
   int lambda;
   int mu;  // -1: none
+  // Which entries of the tables these are: of this node of the shape (-1: of a history), from
+  // `first` on, but in place of the one that was left out, at `gap`, stands the last.
+  int node = -1;
+  int32_t first = 0;
+  int32_t gap = -1;
+  int32_t EntryOf(size_t j) const {
+    const auto at = static_cast<int32_t>(j);
+    return first + (at == gap ? static_cast<int32_t>(type.size()) : at);
+  }
 };
 
 // Whether a target that the tables count looks at them as they are, or as if it had not been

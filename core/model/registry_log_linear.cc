@@ -132,7 +132,7 @@ std::vector<ParamSpec> LogLinearParams() {
            "A network beside the evidence, trained with every target left out of the counts that "
            "it is trained on: a transformer, hidden layers over the embeddings of the last tokens "
            "side by side (feed_forward), or self-attentive feed-forward units that are solved "
-           "explicitly first (saffu). Without one, steps train the gains.",
+           "explicitly first (saffu). Without one, steps train what model.trained says.",
        .choices = {"none", "feed_forward", "saffu", "transformer"},
        .consistent =
            [](const ParamView& p) {
@@ -140,6 +140,23 @@ std::vector<ParamSpec> LogLinearParams() {
              return fits ? "" : "want none, or train.steps of at least 1 to train it";
            },
        .relevant_when = {log_linear}},
+      {.key = "model.trained",
+       .type = ParamType::kString,
+       .default_value = "gains",
+       .doc = "What steps train without a network: the gains, or the entries of the rows that they "
+              "weigh. Rows want sgd with a rate of about 10, since a step meets few of them.",
+       .choices = {"gains", "rows"},
+       .consistent =
+           [](const ParamView& p) {
+             const bool has_rows =
+                 p.Int("model.order") > 1 || p.String("model.templates") != "none";
+             return p.String("model.trained") == "gains" || has_rows
+                        ? ""
+                        : "want gains, or a model.order of at least 2 to have rows";
+           },
+       .relevant_when = {log_linear,
+                         {.key = "model.network", .any_of = {"none"}},
+                         {.key = "train.steps", .at_least = 1}}},
       {.key = "model.join",
        .type = ParamType::kString,
        .default_value = "product",

@@ -13,6 +13,7 @@
 #include "core/train/evidence_network.h"
 #include "core/train/solve_choices.h"
 #include "core/train/text_task.h"
+#include "core/train/trained_rows.h"
 #include "core/train/trial_families.h"
 
 namespace saffron {
@@ -66,8 +67,8 @@ class TrainedGains {
     made.arena_.tensors().push_back({.name = "gains", .begin = 0, .rows = 1, .cols = size});
     made.arena_.segments().push_back(
         {.begin = 0, .size = size, .gradient = made.arena_.gradients().data()});
-    made.objective_ = std::make_unique<GainObjective<float>>(model.shape(), model.tables(), train,
-                                                      std::vector<int32_t>{}, Counted::kLeftOut);
+    made.objective_ = std::make_unique<GainObjective<float>>(
+        model.shape(), model.tables(), train, std::vector<int32_t>{}, Counted::kLeftOut);
     return made;
   }
 
@@ -107,6 +108,10 @@ class LogLinearTrial : public TrialModel, public Trainable {
                      LogLinearModel::Solve(spec_, task_->data(), *statistics_));
     model_ = std::make_unique<LogLinearModel>(std::move(solved));
     if (variant.Int("train.steps") == 0) return absl::OkStatus();
+    if (variant.Has("model.trained") && variant.String("model.trained") == "rows") {
+      ASSIGN_OR_RETURN(rows_, TrainedRows::Create(*model_, task_->data().train));
+      return absl::OkStatus();
+    }
     if (variant.String("model.network") == "none") {
       ASSIGN_OR_RETURN(gains_, TrainedGains::Create(*model_, task_->data().train));
       return absl::OkStatus();
@@ -138,7 +143,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
   }
 
   Trainable* trainable() override {
-    return network_ != nullptr || gains_.has_value() ? this : nullptr;
+    return network_ != nullptr || rows_ != nullptr || gains_.has_value() ? this : nullptr;
   }
 
   absl::StatusOr<Score> Evaluate(Split split) override {
@@ -151,8 +156,9 @@ class LogLinearTrial : public TrialModel, public Trainable {
   }
 
   void Describe(std::map<std::string, double>* metrics) const override {
-    const int64_t trained =
-        network_ != nullptr ? network_->parameters() : int64_t{model_->shape().gains};
+    const int64_t trained = network_ != nullptr ? network_->parameters()
+                            : rows_ != nullptr  ? rows_->parameters()
+                                                : int64_t{model_->shape().gains};
     (*metrics)["model/parameters"] = static_cast<double>(
         model_->parameters() + (network_ != nullptr ? trained - network_->trained_gains() : 0));
     (*metrics)["model/parameters_trained"] = static_cast<double>(trained);
@@ -177,10 +183,12 @@ class LogLinearTrial : public TrialModel, public Trainable {
     if (network_ != nullptr) network_->set_alone(step > 0 && step <= alone_steps_);
   }
   double LossAndGradient(absl::Span<const int64_t> examples) override {
+    if (rows_ != nullptr) return rows_->LossAndGradient(examples);
     return network_ != nullptr ? network_->LossAndGradient(examples)
                                : gains_->LossAndGradient(examples);
   }
   ParameterArena<float>& arena() override {
+    if (rows_ != nullptr) return rows_->arena();
     return network_ != nullptr ? network_->arena() : gains_->arena();
   }
   Evaluation EvaluateCurve() override {
@@ -222,6 +230,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     // What was counted is scored as if it had not been: else counting alone would look perfect.
     const Counted counted =
         split == Split::kTrain && spec_.refolded ? Counted::kLeftOut : Counted::kAsIs;
+    if (rows_ != nullptr) return rows_->Nats(stream, targets, counted);
     return network_ != nullptr ? network_->Nats(stream, targets, counted)
                                : model_->Nats(stream, targets, counted);
   }
@@ -249,6 +258,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
   std::optional<TextTask> task_;
   std::unique_ptr<LogLinearModel> model_;
   std::optional<TrainedGains> gains_;  // one of these where there are steps
+  std::unique_ptr<TrainedRows> rows_;
   std::unique_ptr<EvidenceNetwork> network_;
   bool is_mixture_ = false, fits_scales_ = false;
   int64_t alone_steps_ = 0;  // the first ones, of the network without evidence

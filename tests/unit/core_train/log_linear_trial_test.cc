@@ -7,6 +7,7 @@
 #include "core/log_linear/gain_objective.h"
 #include "core/model/registry.h"
 #include "core/train/evidence_network.h"
+#include "core/train/trained_rows.h"
 #include "tests/unit/core_train/tiny_corpus.h"
 
 namespace saffron {
@@ -117,6 +118,23 @@ TEST_F(LogLinearTrialTest, TrainsItsGains) {
   params.emplace("train.lr", 0.02);
   params.emplace("train.batch", int64_t{256});
   EXPECT_LT(Test(params), before);
+}
+
+TEST_F(LogLinearTrialTest, TrainsItsRows) {
+  Params params = Everything();
+  params.insert(
+      {{"solve.gains", "knorm"}, {"model.dense", "x"}, {"model.dense_bits", int64_t{12}}});
+  auto before = Run(params).metrics;
+  params.emplace("train.steps", int64_t{30});
+  params.emplace("train.lr", 20.0);
+  params.emplace("train.optimizer", "sgd");
+  params.emplace("train.batch", int64_t{256});
+  params.emplace("model.trained", "rows");
+  auto after = Run(params).metrics;
+  EXPECT_LT(after["test/nats_per_token"], before["test/nats_per_token"]);
+  EXPECT_EQ(after["solve/gain/1.2"], before["solve/gain/1.2"]);
+  EXPECT_EQ(after["model/parameters"], before["model/parameters"]);
+  EXPECT_LT(after["model/parameters_trained"], after["model/parameters"]);
 }
 
 TEST_F(LogLinearTrialTest, TrainsANetworkOnTopOrBesideItTheSameEveryTime) {
@@ -256,8 +274,8 @@ TEST_F(EvidenceNetworkTest, TheGainsGradientIsThatOfTheirFitWhereTheNetworkIsSil
     examples[s] = 700 + 900 * s;
     for (int i = 0; i < 16; ++i) targets.push_back(static_cast<int32_t>(examples[s]) + 1 + i);
   }
-  GainObjective fit(evidence_->shape(), evidence_->tables(), text_->train, targets,
-                    Counted::kLeftOut);
+  GainObjective<float> fit(evidence_->shape(), evidence_->tables(), text_->train, targets,
+                           Counted::kLeftOut);
   const GainLoss wanted =
       fit.At(Eigen::Map<const Vector<double>>(gains.data(), gains.size()), /*curvature_every=*/0);
   EXPECT_NEAR(network->LossAndGradient(examples), wanted.nats / 64, 1e-5);
@@ -357,6 +375,43 @@ TEST_F(LogLinearTrialTest, FitsTheScalesOfAProductToTheValidationSplit) {
   EXPECT_EQ(Run(params).metrics["test/nats_per_token"], fitted["test/nats_per_token"]);
 }
 
+TEST_F(EvidenceNetworkTest, RowsAreTrainedOnTargetsThatAreLeftOut) {
+  auto rows = TrainedRows::Create(*evidence_, text_->train);
+  ASSERT_TRUE(rows.ok());
+  std::vector<int64_t> targets;
+  for (int64_t t = 600; t < 728; t += 2) targets.push_back(t);
+  // Where nothing is trained yet, what a fit of the gains would see.
+  GainObjective<float> fit(evidence_->shape(), evidence_->tables(), text_->train,
+                           {targets.begin(), targets.end()}, Counted::kLeftOut);
+  const std::vector<double>& gains = evidence_->gains();
+  const double nats =
+      fit.At(Eigen::Map<const Vector<double>>(gains.data(), gains.size()), 0).nats / 64;
+  EXPECT_NEAR((*rows)->LossAndGradient(targets), nats, 1e-5);
+  EXPECT_EQ((*rows)->Nats(text_->test, {{7, 8}}, Counted::kAsIs),
+            evidence_->Nats(text_->test, {{7, 8}}));
+
+  const absl::Span<float> p = (*rows)->arena().parameters();
+  for (size_t i = 0; i < p.size(); ++i) p[i] = 0.3f * std::sin(static_cast<float>(i));
+  (*rows)->LossAndGradient(targets);
+  const std::vector<float> gradient((*rows)->arena().gradients().begin(),
+                                    (*rows)->arena().gradients().end());
+  int touched = 0;
+  for (size_t i = 0; i < p.size(); ++i) {
+    if (gradient[i] == 0 ? i % 50 != 0 : ++touched % 5 != 0) continue;
+    const float kept = p[i];
+    p[i] = kept + 0.05f;
+    const double above = (*rows)->LossAndGradient(targets);
+    p[i] = kept - 0.05f;
+    const double below = (*rows)->LossAndGradient(targets);
+    p[i] = kept;
+    EXPECT_NEAR(gradient[i], (above - below) / 0.1, 2e-5) << "entry " << i;
+  }
+  EXPECT_GT(touched, 500);
+  double mean = 0;
+  for (const double n : (*rows)->Nats(text_->train, targets, Counted::kLeftOut)) mean += n / 64;
+  EXPECT_NEAR((*rows)->LossAndGradient(targets), mean, 1e-6);
+}
+
 TEST_F(LogLinearTrialTest, ANetworkAloneLearns) {
   for (const char* network : {"transformer", "feed_forward", "saffu"}) {
     Params params = WithNetwork({{"model.order", int64_t{1}}});
@@ -409,6 +464,10 @@ TEST_F(LogLinearTrialTest, RefusesWhatCannotBe) {
   EXPECT_THAT(refused({{"model.templates", "1.2"}}), HasSubstr("model.templates: want none, or"));
   EXPECT_THAT(refused({{"solve.gains", "geometric"}}), HasSubstr("want calibrated or knorm"));
   EXPECT_THAT(refused({{"model.network", "transformer"}}), HasSubstr("train.steps of at least 1"));
+  EXPECT_THAT(
+      refused(
+          {{"model.order", int64_t{1}}, {"model.trained", "rows"}, {"train.steps", int64_t{3}}}),
+      HasSubstr("model.trained: want gains, or a model.order of at least 2"));
   EXPECT_THAT(refused({{"solve.refold", false}, {"train.steps", int64_t{3}}}),
               HasSubstr("want true when train.steps"));
   EXPECT_THAT(

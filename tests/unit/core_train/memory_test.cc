@@ -146,6 +146,8 @@ TEST_F(MemoryTest, NoStepOfAnyFamilyAndOptimiserAllocates) {
                {"model.network", "feed_forward"},
                {"model.network_width", int64_t{32}},
                {"model.network_context", int64_t{4}}},
+        Params{
+            {"model.type", "log_linear"}, {"train.steps", int64_t{1}}, {"model.trained", "rows"}},
         Params{{"model.type", "log_linear"},
                {"train.steps", int64_t{1}},
                {"model.network", "saffu"},
