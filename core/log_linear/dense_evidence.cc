@@ -1,7 +1,9 @@
 #include "core/log_linear/dense_evidence.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <numeric>
 
 #include "core/base/check.h"
 #include "core/math/packed_gemm.h"
@@ -88,6 +90,7 @@ void DenseEvidence<T>::LoadKey(int64_t n, int64_t k, int64_t t) {
 template <typename T>
 template <typename Index>
 void DenseEvidence<T>::Load(absl::Span<const Index> targets) {
+  run_ = 0;
   if (tables_.keys.empty()) return;
   const int64_t n = static_cast<int64_t>(targets.size());
   CHECK(n <= kTogether) << n;
@@ -107,6 +110,19 @@ void DenseEvidence<T>::Load(absl::Span<const Index> targets) {
       RowOf(i, k)[stream_[targets[i]]] = left_out_[i * keys() + k];
     }
   }
+}
+
+template <typename T>
+absl::Span<const DenseRow<T>> DenseEvidence<T>::At(int64_t t) {
+  if (t < run_first_ || t >= run_first_ + run_) {
+    const int64_t size = std::min<int64_t>(kTogether, std::ssize(stream_) - t);
+    std::array<int64_t, kTogether> targets;
+    std::iota(targets.begin(), targets.end(), t);
+    Load(absl::MakeConstSpan(targets).first(size));
+    run_first_ = t;
+    run_ = size;
+  }
+  return RowsOf(t - run_first_);
 }
 
 template <typename T>

@@ -45,6 +45,9 @@ class DenseEvidence {
   absl::Span<const DenseRow<T>> RowsOf(int64_t n) const {
     return absl::MakeConstSpan(rows_).subspan(n * keys(), keys());
   }
+  // Of target t, which is loaded, with those that follow it, where it is not. Valid until the next
+  // call.
+  absl::Span<const DenseRow<T>> At(int64_t t);
 
  private:
   int64_t keys() const { return static_cast<int64_t>(tables_.keys.size()); }
@@ -60,10 +63,11 @@ class DenseEvidence {
   const Counted counted_;
   const int64_t vocab_, bits_;
   std::optional<KeyWindow> window_;
-  std::vector<DenseRow<T>> rows_;  // [kTogether, keys]
-  std::vector<T> left_out_;        // [kTogether, keys] the evidence for a left out target itself
-  AlignedArray<T> values_;         // [kTogether, keys, V]
-  AlignedArray<T> inputs_;         // [keys, kTogether, bits] dense key vectors
+  int64_t run_first_ = 0, run_ = 0;  // targets that At() has loaded
+  std::vector<DenseRow<T>> rows_;    // [kTogether, keys]
+  std::vector<T> left_out_;          // [kTogether, keys] the evidence for a left out target itself
+  AlignedArray<T> values_;           // [kTogether, keys, V]
+  AlignedArray<T> inputs_;           // [keys, kTogether, bits] dense key vectors
 };
 
 // z += gains * rows.

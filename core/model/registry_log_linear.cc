@@ -85,12 +85,6 @@ std::vector<ParamSpec> LogLinearParams() {
               "tokens, c context vectors of single tokens, r the mean code of the last "
               "model.dense_radius tokens.",
        .choices = {"none", "x", "c", "r", "x+c", "x+r", "c+r", "x+c+r"},
-       .consistent =
-           [](const ParamView& p) {
-             const bool fits =
-                 p.String("model.dense") == "none" || p.String("model.network") == "none";
-             return fits ? "" : "want none beside a network (or model.network none)";
-           },
        .relevant_when = {log_linear}},
       {.key = "model.dense_bits",
        .type = ParamType::kInt,

@@ -66,7 +66,8 @@ void KeyWindow::LoadBags(int64_t first, int64_t last) {
   const int radius = features_.radius;
   bag_first_ = first;
   bags_.resize(last - first, rows.dim);
-  std::vector<double> sum(rows.dim);
+  std::vector<double>& sum = bag_sum_;
+  sum.resize(rows.dim);
   const auto add = [&](int64_t position, double times) {
     const int32_t w = position >= 0 ? stream_[position] : features_.padding;
     for (int32_t e = rows.begin[w]; e < rows.begin[w + 1]; ++e) {

@@ -100,8 +100,9 @@ class KeyWindow {
   std::vector<int32_t> code_index_;  // [V, code_width_]
   std::vector<float> code_value_;    // [V, code_width_]
   int64_t bag_first_ = 0, lower_first_ = 0;
-  Matrix<float> bags_;   // [targets, b]
-  Matrix<float> lower_;  // [targets + lags - 1, width]
+  std::vector<double> bag_sum_;  // [b]
+  Matrix<float> bags_;           // [targets, b]
+  Matrix<float> lower_;          // [targets + lags - 1, width]
 };
 
 }  // namespace saffron

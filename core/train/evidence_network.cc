@@ -54,6 +54,7 @@ EvidenceNetwork::EvidenceNetwork(const LogLinearModel& evidence, absl::Span<cons
       base_(Times(options.evidence_scale,
                   BaseLogits(evidence.shape(), evidence.tables(), evidence.gains()))),
       left_out_(evidence.shape(), evidence.tables(), train, Counted::kLeftOut),
+      dense_left_out_(evidence.shape(), evidence.tables().dense, train, Counted::kLeftOut),
       join_training_target_([this](int64_t t, float* z) { JoinTrainingTarget(t, z); }),
       p_(evidence.tables().vocab()),
       gain_gradient_(trained_gains_) {}
@@ -101,20 +102,24 @@ void EvidenceNetwork::ReadGains(const Scales& scales) {
   for (float& z : base_) z = static_cast<float>(scales.evidence * z);
 }
 
-void EvidenceNetwork::JoinEvidence(absl::Span<const EvidenceRow<float>> rows, float* z) const {
+void EvidenceNetwork::JoinEvidence(absl::Span<const EvidenceRow<float>> rows,
+                                   absl::Span<const DenseRow<float>> dense, float* z) const {
   const float scale = static_cast<float>(scales_.network);
   for (size_t i = 0; i < base_.size(); ++i) z[i] = scale * z[i] + base_[i];
   AddRows(rows, gains_, z);
+  AddDenseRows(dense, gains_, static_cast<int64_t>(base_.size()), z);
 }
 
 void EvidenceNetwork::JoinTrainingTarget(int64_t t, float* z) {
   const auto rows = left_out_.RowsOf(t);
-  JoinEvidence(rows, z);
+  const auto dense = dense_left_out_.At(t);
+  JoinEvidence(rows, dense, z);
   if (trained_gains_ == 0) return;
   std::copy_n(z, p_.size(), p_.begin());
   SoftmaxInPlace(p_.data(), static_cast<int64_t>(p_.size()));
   p_[train_[t]] -= 1;
   AddGainGradient(evidence_.shape(), evidence_.tables(), rows, p_.data(), gain_gradient_.data());
+  AddDenseGradient(dense, p_.data(), static_cast<int64_t>(p_.size()), gain_gradient_.data());
 }
 
 double EvidenceNetwork::LossAndGradient(absl::Span<const int64_t> examples) {
@@ -150,11 +155,12 @@ std::vector<double> EvidenceNetwork::NetworkNats(absl::Span<const int32_t> strea
                                                  absl::Span<const int64_t> targets,
                                                  Counted counted) {
   PositionEvidence<float> evidence(evidence_.shape(), evidence_.tables(), stream, counted);
+  DenseEvidence<float> dense(evidence_.shape(), evidence_.tables().dense, stream, counted);
   ReadGains(scoring_);
   std::vector<double> nats;
   nats.reserve(targets.size());
   network_->VisitLogits(stream, targets, [&](int64_t t, float* z) {
-    if (options_.join == Join::kProduct) JoinEvidence(evidence.RowsOf(t), z);
+    if (options_.join == Join::kProduct) JoinEvidence(evidence.RowsOf(t), dense.At(t), z);
     nats.push_back(LogSumExp(z, static_cast<int64_t>(base_.size())) - z[stream[t]]);
   });
   return nats;
@@ -175,6 +181,7 @@ EvidenceNetwork::ScaleLoss EvidenceNetwork::LossAtScales(const Scales& scales,
                                                          absl::Span<const int32_t> stream,
                                                          absl::Span<const int64_t> targets) {
   PositionEvidence<float> rows(evidence_.shape(), evidence_.tables(), stream, Counted::kAsIs);
+  DenseEvidence<float> dense(evidence_.shape(), evidence_.tables().dense, stream, Counted::kAsIs);
   // Logits of the evidence alone, and with unit gain.
   ReadGains({.evidence = 1, .network = 0});
   const auto vocab = static_cast<int64_t>(base_.size());
@@ -183,7 +190,7 @@ EvidenceNetwork::ScaleLoss EvidenceNetwork::LossAtScales(const Scales& scales,
   ScaleLoss sum;
   network_->VisitLogits(stream, targets, [&](int64_t t, float* network) {
     std::fill(evidence.begin(), evidence.end(), 0.0f);
-    JoinEvidence(rows.RowsOf(t), evidence.data());
+    JoinEvidence(rows.RowsOf(t), dense.At(t), evidence.data());
     for (int64_t i = 0; i < vocab; ++i) p[i] = a * evidence[i] + b * network[i];
     sum.nats += LogSumExp(p.data(), vocab) - p[stream[t]];
     SoftmaxInPlace(p.data(), vocab);

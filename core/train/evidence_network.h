@@ -24,6 +24,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/log_linear/dense_evidence.h"
 #include "core/log_linear/log_linear_model.h"
 #include "core/train/joined_network.h"
 
@@ -98,7 +99,8 @@ class EvidenceNetwork {
   // Brings gains_ and base_ up to date with the scales, and with the arena where gains are trained.
   void ReadGains(const Scales& scales);
   // z <- a z_evidence + b z
-  void JoinEvidence(absl::Span<const EvidenceRow<float>> rows, float* z) const;
+  void JoinEvidence(absl::Span<const EvidenceRow<float>> rows,
+                    absl::Span<const DenseRow<float>> dense, float* z) const;
   // The same while training, where the gradient of the gains is taken too.
   void JoinTrainingTarget(int64_t t, float* z);
   ScaleLoss LossAtScales(const Scales& scales, absl::Span<const int32_t> stream,
@@ -117,6 +119,7 @@ class EvidenceNetwork {
   std::vector<float> base_;    // likewise
   bool alone_ = false;
   PositionEvidence<float> left_out_;
+  DenseEvidence<float> dense_left_out_;
   std::unique_ptr<JoinedNetwork> network_;
   JoinedNetwork::OnLogits join_training_target_;
   std::vector<int64_t> starts_;

@@ -230,6 +230,26 @@ TEST(DenseEvidence, HasTheGradientAndCurvatureOfFiniteDifferences) {
   }
 }
 
+TEST(DenseEvidence, IsTheSameInWhateverOrderTargetsAreAskedFor) {
+  const TextDataset data = SampleText(kVocab, 3000);
+  const LogLinearSpec spec = WithAll();
+  const LogLinearShape shape(spec);
+  const auto tables = Load<float>(spec, data, true);
+  for (const Counted counted : {Counted::kAsIs, Counted::kLeftOut}) {
+    DenseEvidence<float> alone(shape, tables.dense, data.train, counted),
+        at(shape, tables.dense, data.train, counted);
+    for (const int64_t t : {0, 1, 2, 500, 515, 516, 517, 500, 2999, 2998, 100}) {
+      alone.Load(absl::MakeConstSpan(&t, 1));
+      const auto want = alone.RowsOf(0), got = at.At(t);
+      ASSERT_EQ(got.size(), want.size());
+      for (size_t k = 0; k < want.size(); ++k) {
+        EXPECT_EQ(got[k].gain, want[k].gain);
+        EXPECT_TRUE(std::equal(got[k].value, got[k].value + kVocab, want[k].value)) << t;
+      }
+    }
+  }
+}
+
 std::vector<int64_t> Few() {
   std::vector<int64_t> targets;
   for (int64_t t = 80; t < 500; ++t) targets.push_back(t);

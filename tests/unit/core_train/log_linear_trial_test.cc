@@ -213,6 +213,12 @@ class EvidenceNetworkTest : public TinyCorpusTest {
     spec.templates = {LagTemplate::Parse("2").value()};
     spec.histories = {HistoryKind::kRecent};
     spec.unigram = spec.seen_gains = true;
+    spec.dense = {.bits = 12,
+                  .context = 1,
+                  .streams = {Stream::kCipher, Stream::kContext, Stream::kBag},
+                  .context_lags = 1,
+                  .radius = 4,
+                  .alpha = 30};
     auto evidence = LogLinearModel::Solve(spec, *text_, cache_);
     ASSERT_TRUE(evidence.ok());
     evidence_ = std::make_unique<LogLinearModel>(*std::move(evidence));
@@ -470,10 +476,6 @@ TEST_F(LogLinearTrialTest, RefusesWhatCannotBe) {
       HasSubstr("model.trained: want gains, or a model.order of at least 2"));
   EXPECT_THAT(refused({{"solve.refold", false}, {"train.steps", int64_t{3}}}),
               HasSubstr("want true when train.steps"));
-  EXPECT_THAT(
-      refused(
-          {{"model.dense", "x"}, {"model.network", "transformer"}, {"train.steps", int64_t{3}}}),
-      HasSubstr("model.dense: want none beside a network"));
   EXPECT_THAT(refused({{"model.dense", "c+x"}}), HasSubstr("want one of"));
   EXPECT_THAT(refused({{"model.dense", "x"}, {"model.dense_bits", int64_t{12}}}),
               HasSubstr("model.dense_bits: want at least 13"));
