@@ -30,9 +30,9 @@ struct DenseRow {
 template <typename T>
 class DenseEvidence {
  public:
-  // How many targets are worth looking at together: as many rows of a product as fill it, as few
-  // as stay in the cache.
-  static constexpr int kTogether = 16;
+  // How many targets are worth looking at together: more, and their rows do not stay in the cache;
+  // fewer, and the tables are read too often.
+  static constexpr int kTogether = 32;
 
   // All must outlive this. kLeftOut: `stream` is the text that the tables count.
   DenseEvidence(const LogLinearShape& shape, const DenseTables<T>& tables,

@@ -62,6 +62,15 @@ TEST_F(LogLinearOnSotu, ChainsOfNgrams) {
   ExpectRow(spec, 71.31, "chain 5, gains by count");
 }
 
+TEST_F(LogLinearOnSotu, DenseEvidenceBesideTheChain) {
+  LogLinearSpec spec;
+  spec.refolded = false;
+  spec.unigram = true;
+  spec.dense.streams = {Stream::kCipher, Stream::kContext, Stream::kBag};
+  spec.dense.context_lags = 3;
+  ExpectRow(spec, 68.63, "chain 5, x1-4, c1-3, r");
+}
+
 TEST_F(LogLinearOnSotu, Everything) { ExpectRow(Everything(), 59.55, "everything"); }
 
 TEST_F(LogLinearOnSotu, KneserNeyMixedWithTheSameHistories) {
