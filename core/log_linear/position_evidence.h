@@ -60,8 +60,14 @@ struct EvidenceRow {
 // counts always; continuation counts where the longer context was followed by y this once), R of y,
 // by g_h and P(.|h-) that of every other token, and P(.|h) itself for the levels that back off to
 // it. (Leaving-one-out: Ney, Essen & Kneser, "On structuring probabilistic dependences in
-// stochastic language modelling", 1994.) Histories count nothing but the past and stay too. The
-// first few targets of the text, which have no longest context, keep their continuation counts.
+// stochastic language modelling", 1994.) Histories count nothing but the past and stay too.
+//
+// What stays all the same: P_1 and columns of token frequencies, in which a token that the text has
+// once is still there, as likely as 1 in all tokens, though no context knows it any more; so in
+// short texts training sees rare targets a little too likely. The first few targets of the text,
+// which have no longest context, keep their continuation counts. A level of continuation counts
+// whose longer context is no level of the shape (order 2 with template 1.3) goes by a bit of its
+// own, and may leave out a target that it had not counted: too little evidence, never too much.
 enum class Counted : uint8_t { kAsIs, kLeftOut };
 
 // Not thread-safe.

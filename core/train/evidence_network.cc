@@ -1,11 +1,11 @@
 #include "core/train/evidence_network.h"
 
-#include <Eigen/LU>
 #include <algorithm>
 #include <cmath>
 
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
+#include "core/log_linear/bounded_newton.h"
 #include "core/log_linear/gain_objective.h"
 #include "core/math/exp.h"
 
@@ -13,8 +13,10 @@ namespace saffron {
 namespace {
 
 constexpr int kMixtureRounds = 50;
-constexpr int kScaleRounds = 8;
-constexpr double kScalePrecision = 1e-3, kLeastDamping = 1e-6;
+constexpr double kScaleMax = 10;
+constexpr double kScalePrior = 1e-3;  // only keeps the curvature definite
+// Nats a target.
+constexpr double kScaleTolerance = 1e-5;
 
 struct Entry {
   const char* name;  // model.network
@@ -177,9 +179,8 @@ std::vector<double> EvidenceNetwork::Nats(absl::Span<const int32_t> stream,
   return nats;
 }
 
-EvidenceNetwork::ScaleLoss EvidenceNetwork::LossAtScales(const Scales& scales,
-                                                         absl::Span<const int32_t> stream,
-                                                         absl::Span<const int64_t> targets) {
+GainLoss EvidenceNetwork::LossAtScales(const Scales& scales, absl::Span<const int32_t> stream,
+                                       absl::Span<const int64_t> targets) {
   PositionEvidence<float> rows(evidence_.shape(), evidence_.tables(), stream, Counted::kAsIs);
   DenseEvidence<float> dense(evidence_.shape(), evidence_.tables().dense, stream, Counted::kAsIs);
   // Logits of the evidence alone, and with unit gain.
@@ -187,7 +188,9 @@ EvidenceNetwork::ScaleLoss EvidenceNetwork::LossAtScales(const Scales& scales,
   const auto vocab = static_cast<int64_t>(base_.size());
   const auto a = static_cast<float>(scales.evidence), b = static_cast<float>(scales.network);
   std::vector<float> evidence(base_.size()), p(base_.size());
-  ScaleLoss sum;
+  GainLoss sum;
+  sum.gradient = Vector<double>::Zero(2);
+  sum.hessian = Matrix<double>::Zero(2, 2);
   network_->VisitLogits(stream, targets, [&](int64_t t, float* network) {
     std::fill(evidence.begin(), evidence.end(), 0.0f);
     JoinEvidence(rows.RowsOf(t), dense.At(t), evidence.data());
@@ -202,34 +205,27 @@ EvidenceNetwork::ScaleLoss EvidenceNetwork::LossAtScales(const Scales& scales,
       square += p[i] * z * z.transpose();
     }
     sum.gradient += mean - Eigen::Vector2d(evidence[stream[t]], network[stream[t]]);
-    sum.curvature += square - mean * mean.transpose();
+    sum.hessian += square - mean * mean.transpose();
   });
-  const auto count = static_cast<double>(targets.size());
-  return {sum.nats / count, sum.gradient / count, sum.curvature / count};
+  return sum;
 }
 
-// Newton's method from the scales of training, damped where a step would not help.
 void EvidenceNetwork::FitScales(absl::Span<const int32_t> stream,
                                 absl::Span<const int64_t> targets) {
   CHECK(options_.join == Join::kProduct && !targets.empty());
-  scoring_ = training_;
-  ScaleLoss best = LossAtScales(scoring_, stream, targets);
-  double damping = kLeastDamping;
-  for (int round = 0; round < kScaleRounds; ++round) {
-    const Eigen::Matrix2d curvature = best.curvature + damping * Eigen::Matrix2d::Identity();
-    const Eigen::Vector2d step = -curvature.inverse() * best.gradient;
-    if (step.norm() < kScalePrecision) break;
-    const Scales next = {std::max(0.0, scoring_.evidence + step[0]),
-                         std::max(0.0, scoring_.network + step[1])};
-    const ScaleLoss loss = LossAtScales(next, stream, targets);
-    if (loss.nats < best.nats) {
-      best = loss;
-      scoring_ = next;
-      damping = std::max(kLeastDamping, damping / 10);
-    } else {
-      damping = 10 * std::max(damping, best.curvature.trace());
-    }
-  }
+  const Vector<double> training = Eigen::Vector2d(training_.evidence, training_.network);
+  const BoundedProblem problem = {
+      .at =
+          [&](const Vector<double>& x, bool) {
+            return LossAtScales({x[0], x[1]}, stream, targets);
+          },
+      .min = 0,
+      .max = kScaleMax,
+      .prior = training,
+      .prior_weight = kScalePrior,
+      .tolerance = kScaleTolerance * static_cast<double>(targets.size())};
+  const BoundedMinimum fit = Minimize(problem, training);
+  scoring_ = {.evidence = fit.x[0], .network = fit.x[1]};
 }
 
 void EvidenceNetwork::FitMixture(absl::Span<const int32_t> stream,

@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/log_linear/dense_evidence.h"
+#include "core/log_linear/gain_objective.h"
 #include "core/log_linear/log_linear_model.h"
 #include "core/train/joined_network.h"
 
@@ -85,12 +86,6 @@ class EvidenceNetwork {
 
     friend bool operator==(const Scales&, const Scales&) = default;
   };
-  // Mean loss of a product as a function of its scales, and its derivatives.
-  struct ScaleLoss {
-    double nats = 0;
-    Eigen::Vector2d gradient = Eigen::Vector2d::Zero();
-    Eigen::Matrix2d curvature = Eigen::Matrix2d::Zero();
-  };
 
   EvidenceNetwork(const LogLinearModel& evidence, absl::Span<const int32_t> train,
                   const Options& options);
@@ -103,8 +98,9 @@ class EvidenceNetwork {
                     absl::Span<const DenseRow<float>> dense, float* z) const;
   // The same while training, where the gradient of the gains is taken too.
   void JoinTrainingTarget(int64_t t, float* z);
-  ScaleLoss LossAtScales(const Scales& scales, absl::Span<const int32_t> stream,
-                         absl::Span<const int64_t> targets);
+  // Of a product, summed over the targets, as a function of its two scales.
+  GainLoss LossAtScales(const Scales& scales, absl::Span<const int32_t> stream,
+                        absl::Span<const int64_t> targets);
   // Of the network, the evidence added where they are a product.
   std::vector<double> NetworkNats(absl::Span<const int32_t> stream,
                                   absl::Span<const int64_t> targets, Counted counted);

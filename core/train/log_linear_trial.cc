@@ -21,6 +21,8 @@ namespace {
 
 // Learning curves of networks are drawn on runs of targets, which share their contexts.
 constexpr size_t kRun = 32, kCurveEvery = 6;
+// Two scales need few.
+constexpr size_t kScalesEvery = 24;
 
 // Every `every`-th run.
 std::vector<int64_t> Runs(const std::vector<int64_t>& targets, size_t every) {
@@ -192,7 +194,7 @@ class LogLinearTrial : public TrialModel, public Trainable {
     return network_ != nullptr ? network_->arena() : gains_->arena();
   }
   Evaluation EvaluateCurve() override {
-    if (is_mixture_) FitJoin();
+    FitJoin();
     return Sum(NatsOn(Split::kValid, CurveTargets()));
   }
   double PriorNats() const override { return task_->PriorNats(); }
@@ -213,7 +215,9 @@ class LogLinearTrial : public TrialModel, public Trainable {
   void FitJoin() {
     const auto stream = task_->Stream(Split::kValid);
     if (is_mixture_) network_->FitMixture(stream, CurveTargets());
-    if (fits_scales_) network_->FitScales(stream, CurveTargets());
+    if (fits_scales_) {
+      network_->FitScales(stream, Runs(task_->Targets(Split::kValid), kScalesEvery));
+    }
   }
 
   // So that what is said of them is of the present ones.
