@@ -334,8 +334,9 @@ CostEstimate LogLinearCost(const ResolvedVariant& v) {
   cost.solve_flops = 20 * tokens * (chain + others) + 6 * fitted * entries + fitted * dense;
   cost.target_flops = 6 * entries + dense;
   cost.flops = cost.solve_flops + cost.target_flops * (EvaluatedTokens(v) + 3 * StepTargets(v));
-  cost.seconds = 1 + 2.5e-7 * tokens * (chain + others) +
-                 1e-9 * entries * (fitted + EvaluatedTokens(v) + 2 * StepTargets(v));
+  cost.seconds =
+      1 + 2.5e-7 * tokens * (chain + others) +
+      (1e-9 * entries + 1.5e-11 * dense) * (fitted + EvaluatedTokens(v) + 2 * StepTargets(v));
   if (v.Has("model.network_width")) AddNetwork(v, &cost);
   return cost;
 }
