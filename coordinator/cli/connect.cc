@@ -4,12 +4,16 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
 #include "worker/worker.h"
@@ -19,6 +23,14 @@ namespace {
 
 constexpr absl::Duration kSayWaitingAfter = absl::Seconds(1);
 constexpr absl::Duration kTryAgainAfter = absl::Milliseconds(100);
+
+// As a shell reads it back as one word.
+std::string ShellWord(const std::string& text) {
+  const bool is_plain = !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(c) || absl::StrContains("_-./:@%+=,", absl::string_view(&c, 1));
+  });
+  return is_plain ? text : absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
+}
 
 // As the store resolves it, so that every name of a file finds the same neighbours.
 std::string Resolved(const std::string& database) {
@@ -193,7 +205,7 @@ absl::StatusOr<std::unique_ptr<ReadSource>> OpenSource(const Cli& cli) {
 
 std::string PlaceFlags(const Cli& cli) {
   if (!cli.coordinator.empty()) return absl::StrCat("--coordinator ", cli.coordinator);
-  return cli.database == Cli().database ? "" : absl::StrCat("--db ", cli.database);
+  return cli.database == Cli().database ? "" : absl::StrCat("--db ", ShellWord(cli.database));
 }
 
 }  // namespace saffron

@@ -80,8 +80,8 @@ void PrintPlanTables(const v1::PlanResponse& plan, std::ostream& out) {
   add(plan.trials_new(), "new: would run", true);
   add(plan.trials_cached(), "cached: have a result already", true);
   add(plan.trials_pending(), "pending: queued or running");
-  add(plan.trials_failed(), "failed before: 'resume' runs them again");
-  add(plan.trials_cancelled(), "cancelled before: 'resume' runs them again");
+  add(plan.trials_failed(), "failed before: 'run' and 'resume' try them again");
+  add(plan.trials_cancelled(), "cancelled before: 'run' and 'resume' try them again");
   add(plan.trials_orphaned(), "orphaned: of the last revision, no longer named");
   trials.Print(Style(), out);
 

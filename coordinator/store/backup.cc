@@ -91,10 +91,25 @@ absl::Status CheckCopy(Database& copy, const BackupOptions& options) {
                                           "): `saffron check` tells whether the original is"));
 }
 
+// A copy under such a name would be read as a part of the database, or end it.
+bool BelongsToDatabase(const std::string& path, const std::string& database) {
+  std::error_code error;
+  const std::string whole = fs::canonical(database, error).string();
+  const std::string other = fs::weakly_canonical(fs::absolute(path, error), error).string();
+  for (const char* ending : {"-wal", "-shm", "-journal", ".lock", ".address", ".artifacts"}) {
+    if (other == whole + ending) return true;
+  }
+  return false;
+}
+
 absl::Status CheckNames(const BackupOptions& options) {
   std::error_code error;
   if (!fs::exists(options.from, error)) {
     return absl::NotFoundError(absl::StrCat(options.from, ": there is no such database"));
+  }
+  if (BelongsToDatabase(options.to, options.from)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(options.to, " belongs to the database: name another file"));
   }
   if (!fs::exists(options.to, error)) return absl::OkStatus();
   if (fs::equivalent(options.from, options.to, error)) {

@@ -306,6 +306,15 @@ std::vector<ParamSpec> TrainParams() {
        .default_value = "readout",
        .doc = "Tensors that train.polish changes, as in train.freeze.",
        .validate = CheckPatterns,
+       .consistent =
+           [](const ParamView& p) {
+             const bool is_tied =
+                 p.String("model.type") == "transformer" && std::get<bool>(p["model.tie"]);
+             const bool fits = !is_tied || p.String("train.polish_on") != "readout";
+             return fits ? ""
+                         : "want tensors that there are, such as embedding, or model.tie: false: "
+                           "with model.tie the readout is the embedding";
+           },
        .relevant_when = {polished}},
       {.key = "train.polish_examples",
        .type = ParamType::kInt,

@@ -66,6 +66,18 @@ TEST_F(BackupTest, TheDatabaseIsNeverCopiedOntoItselfByAnyName) {
   EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status();
 }
 
+TEST_F(BackupTest, NothingThatTheDatabaseConsistsOfIsReplaced) {
+  for (const char* ending : {"-wal", "-shm", "-journal", ".lock", ".address", ".artifacts"}) {
+    const std::string dotted = folder.File("./") + std::filesystem::path(path).filename().string();
+    for (const std::string& name : {path, dotted}) {
+      const auto refused =
+          BackupDatabase({.from = path, .to = name + ending, .overwrite = true}).status();
+      EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << name << ending << ": " << refused;
+    }
+  }
+  EXPECT_TRUE(store->LoadSnapshot().ok());
+}
+
 TEST_F(BackupTest, AFailedCopyLeavesNothingBehind) {
   const std::string nowhere = folder.File("no/such/folder/copy.db");
   EXPECT_FALSE(BackupDatabase({.from = path, .to = nowhere}).ok());
