@@ -197,23 +197,30 @@ GainLoss EvidenceNetwork::LossAtScales(const Scales& scales, absl::Span<const in
     for (int64_t i = 0; i < vocab; ++i) p[i] = a * evidence[i] + b * network[i];
     sum.nats += LogSumExp(p.data(), vocab) - p[stream[t]];
     SoftmaxInPlace(p.data(), vocab);
-    Eigen::Vector2d mean = Eigen::Vector2d::Zero();
-    Eigen::Matrix2d square = Eigen::Matrix2d::Zero();
+    double e = 0, n = 0, ee = 0, en = 0, nn = 0;  // means under p
     for (int64_t i = 0; i < vocab; ++i) {
-      const Eigen::Vector2d z(evidence[i], network[i]);
-      mean += p[i] * z;
-      square += p[i] * z * z.transpose();
+      const double pe = double{p[i]} * evidence[i], pn = double{p[i]} * network[i];
+      e += pe;
+      n += pn;
+      ee += pe * evidence[i];
+      en += pe * network[i];
+      nn += pn * network[i];
     }
-    sum.gradient += mean - Eigen::Vector2d(evidence[stream[t]], network[stream[t]]);
-    sum.hessian += square - mean * mean.transpose();
+    sum.gradient[0] += e - evidence[stream[t]];
+    sum.gradient[1] += n - network[stream[t]];
+    sum.hessian(0, 0) += ee - e * e;
+    sum.hessian(0, 1) += en - e * n;
+    sum.hessian(1, 1) += nn - n * n;
   });
+  sum.hessian(1, 0) = sum.hessian(0, 1);
   return sum;
 }
 
 void EvidenceNetwork::FitScales(absl::Span<const int32_t> stream,
                                 absl::Span<const int64_t> targets) {
   CHECK(options_.join == Join::kProduct && !targets.empty());
-  const Vector<double> training = Eigen::Vector2d(training_.evidence, training_.network);
+  Vector<double> training(2);
+  training << training_.evidence, training_.network;
   const BoundedProblem problem = {
       .at =
           [&](const Vector<double>& x, bool) {
