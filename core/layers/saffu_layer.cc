@@ -74,33 +74,20 @@ class StackedSaffu final : public SaffuNetwork<T> {
 
   double LossAndGradient(absl::Span<const int32_t> stream,
                          absl::Span<const int64_t> positions) override {
-    CHECK(stack_ != nullptr) << "the network was made for evaluation";
-    CHECK(!positions.empty()) << "empty batch";
-    const T* arena = arena_.parameters().data();
-    T* gradient = ClearedGradient();
-    const T scale = static_cast<T>(1.0 / static_cast<double>(positions.size()));
-    double nats = 0;
-    for (size_t begin = 0; begin < positions.size(); begin += chunk_) {
-      nats += stack_->Forward(arena, stream, positions.subspan(begin, chunk_)).nats;
-      stack_->Backward(arena, scale, begin == 0, gradient);
-    }
-    return nats / static_cast<double>(positions.size());
+    return Step(positions, [&](auto chunk, const T* arena, T scale, bool is_first, T* gradient) {
+      const double nats = stack_->Forward(arena, stream, chunk).nats;
+      stack_->Backward(arena, scale, is_first, gradient);
+      return nats;
+    });
   }
 
   double LossAndGradient(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions,
                          const typename SaffuNetwork<T>::OnLogits& on_logits) override {
-    CHECK(stack_ != nullptr) << "the network was made for evaluation";
-    CHECK(!positions.empty()) << "empty batch";
-    const T* arena = arena_.parameters().data();
-    T* gradient = ClearedGradient();
-    const T scale = static_cast<T>(1.0 / static_cast<double>(positions.size()));
-    double nats = 0;
-    for (size_t begin = 0; begin < positions.size(); begin += chunk_) {
-      nats +=
-          stack_->ForwardShown(arena, stream, positions.subspan(begin, chunk_), scale, on_logits);
-      stack_->BackwardShown(arena, begin == 0, gradient);
-    }
-    return nats / static_cast<double>(positions.size());
+    return Step(positions, [&](auto chunk, const T* arena, T scale, bool is_first, T* gradient) {
+      const double nats = stack_->ForwardShown(arena, stream, chunk, scale, on_logits);
+      stack_->BackwardShown(arena, is_first, gradient);
+      return nats;
+    });
   }
 
   void VisitLogits(absl::Span<const int32_t> stream, absl::Span<const int64_t> positions,
@@ -178,6 +165,21 @@ class StackedSaffu final : public SaffuNetwork<T> {
   }
 
  private:
+  // Mean loss of a batch, chunk by chunk: `pass` gives the sum over one and adds to the gradient.
+  template <typename Pass>
+  double Step(absl::Span<const int64_t> positions, Pass pass) {
+    CHECK(stack_ != nullptr) << "the network was made for evaluation";
+    CHECK(!positions.empty()) << "empty batch";
+    const T* arena = arena_.parameters().data();
+    T* gradient = ClearedGradient();
+    const T scale = static_cast<T>(1.0 / static_cast<double>(positions.size()));
+    double nats = 0;
+    for (size_t begin = 0; begin < positions.size(); begin += chunk_) {
+      nats += pass(positions.subspan(begin, chunk_), arena, scale, begin == 0, gradient);
+    }
+    return nats / static_cast<double>(positions.size());
+  }
+
   // The gradient, zero but for U's, which the first chunk sets.
   T* ClearedGradient() {
     const absl::Span<T> gradient = arena_.gradients();
