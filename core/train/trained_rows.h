@@ -6,8 +6,11 @@
 //   dL/d d_k[h, i] = lambda_k (p_i - y_i), summed over the targets of context h, over their number.
 //
 // Gains stay as they were fitted. Targets are left out of the counts that they are trained on, and
-// an entry that rests on the target alone is not there to be trained: else corrections would learn
-// what was counted by heart.
+// an entry that rests on the target alone is not there to be trained. That keeps what is learnt
+// about one entry from its neighbours in the softmax apart from what was counted, but leaving out
+// is unbiased only for parameters that many entries share: summed over a text, the gradient of a
+// single entry draws one seen once down and one seen more often up, towards the text's own
+// frequencies. So few and small steps help; many would learn the text by heart.
 
 #include <cstdint>
 #include <memory>
