@@ -97,6 +97,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kOutOfRange:
     case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kUnimplemented:
       return ExitCode::kUsage;
     case absl::StatusCode::kNotFound:
       return ExitCode::kNothingMatched;

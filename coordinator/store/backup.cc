@@ -22,6 +22,8 @@ constexpr int kPagesAtOnce = 2000;  // of 4 KiB: 8 MB between two reports
 absl::Status SystemError(const std::string& doing, int error) {
   const std::string message = absl::StrCat(doing, ": ", strerror(error));
   if (error == ENOSPC || error == EDQUOT) return absl::ResourceExhaustedError(message);
+  const bool is_name = error == ENOENT || error == ENOTDIR || error == EACCES || error == EROFS;
+  if (is_name) return absl::FailedPreconditionError(message);
   return absl::UnavailableError(message);
 }
 

@@ -88,7 +88,9 @@ class TrialModel {
   // -log P(token | tokens) for every token that may come next, with the present parameters.
   // INVALID_ARGUMENT: an id that is none. UNIMPLEMENTED: the model reads no tokens.
   virtual absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) {
-    return absl::UnimplementedError("the model predicts no next token");
+    return absl::UnimplementedError(
+        "models of this type give no distribution of the next token; `model eval` gives their "
+        "loss");
   }
   // Adds "model/parameters" and what the solution chose ("solve/..."), by metric key.
   virtual void Describe(std::map<std::string, double>* metrics) const = 0;

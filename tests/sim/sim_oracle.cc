@@ -235,13 +235,12 @@ const SimOracle::Fixed& SimOracle::FixedOf(TrialId id) {
   row.Start(id.value);
   CHECK(Next(row)) << "trial " << id.value;
   SimTrial trial{.bits = row.Int(0), .seed = static_cast<uint64_t>(row.Int(1))};
-  const std::optional<TrialId> parent =
-      row.IsNull(2) ? std::nullopt : std::optional<TrialId>(TrialId{row.Int(2)});
+  const TrialId parent{row.IsNull(2) ? 0 : row.Int(2)};  // 0: none
   const std::string role(row.Text(3));
   (void)Next(row);
   bool may_start = true;
-  if (parent && *parent < id) {
-    const Fixed& from = FixedOf(*parent);
+  if (parent.value > 0 && parent < id) {
+    const Fixed& from = FixedOf(parent);
     may_start = from.may_succeed;
     trial.start = from.trial.Model(role);
   }
