@@ -126,7 +126,8 @@ std::vector<ParamSpec> LogLinearParams() {
            "A network beside the evidence, trained with every target left out of the counts that "
            "it is trained on: a transformer, hidden layers over the embeddings of the last tokens "
            "side by side (feed_forward), or self-attentive feed-forward units that are solved "
-           "explicitly first (saffu). Without one, steps train what model.trained says.",
+           "explicitly first (saffu; what it counted keeps the target). Without one, steps train "
+           "what model.trained says.",
        .choices = {"none", "feed_forward", "saffu", "transformer"},
        .consistent =
            [](const ParamView& p) {
