@@ -9,6 +9,7 @@
 #include "core/base/random.h"
 #include "core/base/status_macros.h"
 #include "core/transformer/cross_entropy.h"
+#include "core/transformer/dense_arena.h"
 
 namespace saffron {
 namespace {
@@ -33,32 +34,12 @@ absl::StatusOr<std::unique_ptr<FeedForwardNetwork<T>>> FeedForwardNetwork<T>::Cr
   CHECK(options.dropout >= 0 && options.dropout < 1) << "dropout " << options.dropout;
   std::unique_ptr<FeedForwardNetwork> network(new FeedForwardNetwork(shape, options));
   network->LayOut();
-  const int64_t all = network->size_ + options.beside.size();
-  ASSIGN_OR_RETURN(network->arena_,
-                   ParameterArena<T>::Create({.parameters = all, .gradients = all}));
-  std::vector<ParameterTensor>& tensors = network->arena_.tensors();
-  tensors = network->tensors_;
-  if (options.beside.size() > 0) {
-    tensors.push_back(options.beside);
-    tensors.back().begin = network->size_;
-  }
-  for (const ParameterTensor& tensor : tensors) {
-    network->arena_.segments().push_back(
-        {.begin = tensor.begin,
-         .size = tensor.size(),
-         .gradient = network->arena_.gradients().data() + tensor.begin,
-         .decay = tensor.role != TensorRole::kVector});
-  }
+  ASSIGN_OR_RETURN(network->arena_, MakeDenseArena<T>(network->tensors_, network->size_,
+                                                      options.beside, /*train=*/true));
   network->Draw();
-  Workspace<T> counting(nullptr);
-  network->TakeWorkspace(counting);
-  network->workspace_ = AlignedArray<T>(counting.used());
-  if (!network->workspace_.ok()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no memory for ", counting.used() * sizeof(T), " bytes of activations"));
-  }
-  Workspace<T> workspace(network->workspace_.data());
-  network->TakeWorkspace(workspace);
+  ASSIGN_OR_RETURN(network->workspace_, MakeWorkspace<T>([&](Workspace<T>& workspace) {
+                     network->TakeWorkspace(workspace);
+                   }));
   return network;
 }
 

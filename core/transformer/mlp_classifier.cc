@@ -8,6 +8,7 @@
 #include "core/base/random.h"
 #include "core/base/status_macros.h"
 #include "core/transformer/cross_entropy.h"
+#include "core/transformer/dense_arena.h"
 
 namespace saffron {
 
@@ -23,25 +24,12 @@ absl::StatusOr<std::unique_ptr<MlpClassifier<T>>> MlpClassifier<T>::Create(const
       << "an MLP of " << shape.layers << " layers of " << shape.width;
   std::unique_ptr<MlpClassifier> model(new MlpClassifier(shape, options));
   model->LayOut();
-  ASSIGN_OR_RETURN(model->arena_, ParameterArena<T>::Create(
-                                      {.parameters = model->size_, .gradients = model->size_}));
-  model->arena_.tensors() = model->tensors_;
-  for (const ParameterTensor& tensor : model->tensors_) {
-    model->arena_.segments().push_back({.begin = tensor.begin,
-                                        .size = tensor.size(),
-                                        .gradient = model->arena_.gradients().data() + tensor.begin,
-                                        .decay = tensor.role != TensorRole::kVector});
-  }
+  ASSIGN_OR_RETURN(model->arena_,
+                   MakeDenseArena<T>(model->tensors_, model->size_, {}, /*train=*/true));
   model->Draw();
-  Workspace<T> counting(nullptr);
-  model->TakeWorkspace(counting);
-  model->workspace_ = AlignedArray<T>(counting.used());
-  if (!model->workspace_.ok()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no memory for ", counting.used() * sizeof(T), " bytes of activations"));
-  }
-  Workspace<T> workspace(model->workspace_.data());
-  model->TakeWorkspace(workspace);
+  ASSIGN_OR_RETURN(model->workspace_, MakeWorkspace<T>([&](Workspace<T>& workspace) {
+                     model->TakeWorkspace(workspace);
+                   }));
   model->targets_.resize(options.batch_max);
   return model;
 }

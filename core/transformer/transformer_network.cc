@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/math/lanes.h"
+#include "core/transformer/dense_arena.h"
 
 namespace saffron {
 namespace {
@@ -65,38 +65,14 @@ absl::StatusOr<std::unique_ptr<TransformerNetwork<T>>> TransformerNetwork<T>::Cr
         "/proc/cpuinfo), which this one does not have");
   }
   std::unique_ptr<TransformerNetwork> network(new TransformerNetwork(shape, options));
-  const int64_t size = network->layout_.size + options.beside.size();
+  const TransformerLayout& layout = network->layout_;
+  ASSIGN_OR_RETURN(network->arena_,
+                   MakeDenseArena<T>(layout.tensors, layout.size, options.beside, options.train));
   ASSIGN_OR_RETURN(
-      network->arena_,
-      ParameterArena<T>::Create({.parameters = size, .gradients = options.train ? size : 0}));
-  network->NameTensors();
-  const Bf16Scratch* const bf16 = options.bf16 ? &network->bf16_ : nullptr;
-  Workspace<T> counting(nullptr, bf16);
-  network->TakeWorkspace(counting);
-  network->workspace_ = AlignedArray<T>(counting.used());
-  if (!network->workspace_.ok()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no memory for ", counting.used() * sizeof(T), " bytes of activations"));
-  }
-  Workspace<T> workspace(network->workspace_.data(), bf16);
-  network->TakeWorkspace(workspace);
+      network->workspace_,
+      MakeWorkspace<T>([&](Workspace<T>& workspace) { network->TakeWorkspace(workspace); },
+                       options.bf16 ? &network->bf16_ : nullptr));
   return network;
-}
-
-template <typename T>
-void TransformerNetwork<T>::NameTensors() {
-  arena_.tensors() = layout_.tensors;
-  if (options_.beside.size() > 0) {
-    arena_.tensors().push_back(options_.beside);
-    arena_.tensors().back().begin = layout_.size;
-  }
-  for (const ParameterTensor& tensor : arena_.tensors()) {
-    arena_.segments().push_back(
-        {.begin = tensor.begin,
-         .size = tensor.size(),
-         .gradient = options_.train ? arena_.gradients().data() + tensor.begin : nullptr,
-         .decay = tensor.role != TensorRole::kVector});
-  }
 }
 
 template <typename T>

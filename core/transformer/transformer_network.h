@@ -89,7 +89,6 @@ class TransformerNetwork {
   TransformerNetwork(const TransformerShape& shape, const Options& options);
   void TakeWorkspace(Workspace<T>& workspace);
   void TakeBf16Scratch(Workspace<T>& workspace);
-  void NameTensors();
   void Pack(bool backward);
   DropoutSite EmbeddingSite(const Chunk& chunk) const;
   void Embed(const Chunk& chunk, const int32_t* inputs, Rows<T> x);

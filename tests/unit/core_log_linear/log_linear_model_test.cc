@@ -7,6 +7,7 @@
 #include "core/log_linear/bounded_newton.h"
 #include "core/log_linear/gain_objective.h"
 #include "core/log_linear/history_mixture.h"
+#include "tests/unit/core_log_linear/derivatives.h"
 #include "tests/unit/core_log_linear/sample_text.h"
 
 namespace saffron {
@@ -164,24 +165,10 @@ class GainObjectiveTest : public testing::Test {
 
 TEST_F(GainObjectiveTest, HasTheGradientAndCurvatureOfFiniteDifferences) {
   GainObjective objective(shape_, tables_, data_.train, rule_.Targets(4000, 200));
-  Vector<double> x = Eigen::Map<const Vector<double>>(shape_.prior.data(), shape_.gains);
-  const GainLoss at = objective.At(x, 1);
-  int checked = 0;
-  for (int g = 0; g < shape_.gains; ++g) {
-    constexpr double kStep = 1e-2;
-    Vector<double> more = x, less = x;
-    more[g] += kStep;
-    less[g] -= kStep;
-    const GainLoss up = objective.At(more, 0), down = objective.At(less, 0);
-    ASSERT_NEAR(at.gradient[g], (up.nats - down.nats) / (2 * kStep),
-                2e-3 * (1 + std::abs(at.gradient[g])))
-        << shape_.names[g];
-    // No type of this text is too improbable to count.
-    const double curvature = (up.gradient[g] - down.gradient[g]) / (2 * kStep);
-    ASSERT_NEAR(at.hessian(g, g), curvature, 0.02 * curvature + 0.02) << shape_.names[g];
-    checked += curvature > 0.1;
-  }
-  EXPECT_GT(checked, 20);
+  // No type of this text is too improbable to count.
+  std::vector<int> bent;
+  ExpectDerivatives(objective, shape_, 1e-2, 2e-3, &bent);
+  EXPECT_GT(bent.size(), 20u);
 }
 
 TEST_F(GainObjectiveTest, AddsUpOverShardsOfTheHoldout) {

@@ -1,11 +1,14 @@
 #pragma once
-// How far apart two lists of numbers are, and matrices for kernels.
+// How far apart two lists of numbers are, gradients from finite differences, and matrices for
+// kernels.
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "core/transformer/linear.h"
+#include "gtest/gtest.h"
 
 namespace saffron {
 
@@ -18,6 +21,28 @@ double RelativeError(const A& a, const B& b) {
     size = std::max(size, std::abs(static_cast<double>(b[i])));
   }
   return error / size;
+}
+
+// The derivative at 0 of moved(by), by differences of fourth order.
+template <typename Moved>
+double Derivative(double step, Moved moved) {
+  return (8 * (moved(step) - moved(-step)) - moved(2 * step) + moved(-2 * step)) / (12 * step);
+}
+
+// A gradient against differences of loss() by every `stride`th of its parameters p.
+template <typename Loss>
+void ExpectGradient(absl::Span<const double> gradient, absl::Span<double> p, size_t stride,
+                    double step, Loss loss) {
+  for (size_t i = 0; i < p.size(); i += stride) {
+    const double at = p[i];
+    const double numeric = Derivative(step, [&](double by) {
+      p[i] = at + by;
+      return loss();
+    });
+    p[i] = at;
+    ASSERT_NEAR(gradient[i], numeric, 1e-6 * std::max(1e-2, std::abs(numeric)))
+        << "parameter " << i;
+  }
 }
 
 // Owns rows with a stride of the kernels' kind.

@@ -5,6 +5,7 @@
 #include "core/base/random.h"
 #include "core/math/exp.h"
 #include "gtest/gtest.h"
+#include "tests/unit/core_transformer/compare.h"
 
 namespace saffron {
 namespace {
@@ -52,20 +53,8 @@ TEST_F(FeedForwardNetworkTest, TheGradientIsThatOfTheLossWithAnothersLogits) {
     loss();
     const std::vector<double> gradient(network->arena().gradients().begin(),
                                        network->arena().gradients().end());
-    for (size_t i = 0; i < p.size(); i += 3) {
-      constexpr double kStep = 1e-4;
-      const double at = p[i];
-      const auto moved = [&](double by) {
-        p[i] = at + by;
-        return loss();
-      };
-      const double numeric =
-          (8 * (moved(kStep) - moved(-kStep)) - moved(2 * kStep) + moved(-2 * kStep)) /
-          (12 * kStep);
-      p[i] = at;
-      ASSERT_NEAR(gradient[i], numeric, 1e-6 * std::max(1e-2, std::abs(numeric)))
-          << "parameter " << i;
-    }
+    ExpectGradient(gradient, p, 3, 1e-4, loss);
+    if (HasFatalFailure()) return;
   }
 }
 

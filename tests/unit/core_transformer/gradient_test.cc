@@ -8,6 +8,7 @@
 #include "core/base/random.h"
 #include "core/transformer/transformer_network.h"
 #include "gtest/gtest.h"
+#include "tests/unit/core_transformer/compare.h"
 
 namespace saffron {
 namespace {
@@ -166,9 +167,7 @@ TEST_P(GradientTest, IsThatOfTheLoss) {
       std::copy(at.begin(), at.end(), p.begin());
       return value;
     };
-    // Fourth order.
-    const double numeric =
-        (8 * (moved(kStep) - moved(-kStep)) - moved(2 * kStep) + moved(-2 * kStep)) / (12 * kStep);
+    const double numeric = Derivative(kStep, moved);
     EXPECT_NEAR(analytic, numeric, 1e-6 * std::max(size, 1e-3)) << tensor.name;
   }
 }

@@ -5,6 +5,7 @@
 
 #include "core/base/random.h"
 #include "gtest/gtest.h"
+#include "tests/unit/core_transformer/compare.h"
 
 namespace saffron {
 namespace {
@@ -41,19 +42,7 @@ TEST_F(MlpClassifierTest, TheGradientIsThatOfTheLoss) {
     loss();
     const std::vector<double> gradient(model->arena().gradients().begin(),
                                        model->arena().gradients().end());
-    for (size_t i = 0; i < p.size(); ++i) {
-      constexpr double kStep = 1e-5;
-      const double at = p[i];
-      const auto moved = [&](double by) {
-        p[i] = at + by;
-        return loss();
-      };
-      const double numeric =
-          (8 * (moved(kStep) - moved(-kStep)) - moved(2 * kStep) + moved(-2 * kStep)) /
-          (12 * kStep);
-      p[i] = at;
-      EXPECT_NEAR(gradient[i], numeric, 1e-6 * std::max(1e-2, std::abs(numeric)));
-    }
+    ExpectGradient(gradient, p, 1, 1e-5, loss);
   }
 }
 
