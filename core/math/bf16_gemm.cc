@@ -213,12 +213,12 @@ SAFFRON_BF16 void Panels(int64_t m, int64_t n, int64_t pairs, int64_t depth, con
 
 // A stretch of k at a time: of B so many rows of a panel fill half the first-level cache.
 template <bool kAccumulate, bool kDown>
-void Blocks(int64_t m, int64_t n, int64_t pairs, const Bf16Pair* a, int64_t stride,
+void Blocks(int64_t m, int64_t n, int64_t pairs, int64_t depth, const Bf16Pair* a, int64_t stride,
             const Bf16Pair* b, float* c, int64_t ldc) {
   constexpr int64_t kInner = 128;
-  Panels<kAccumulate, kDown>(m, n, std::min(pairs, kInner), pairs, a, stride, b, c, ldc);
+  Panels<kAccumulate, kDown>(m, n, std::min(pairs, kInner), depth, a, stride, b, c, ldc);
   for (int64_t p = kInner; p < pairs; p += kInner) {
-    Panels<true, kDown>(m, n, std::min(kInner, pairs - p), pairs, a + p * (kDown ? stride : 1),
+    Panels<true, kDown>(m, n, std::min(kInner, pairs - p), depth, a + p * (kDown ? stride : 1),
                         stride, b + p * kBf16Panel, c, ldc);
   }
 }
@@ -301,19 +301,29 @@ SAFFRON_BF16 void Bf16PackRightTransposed(int64_t k, int64_t n, const float* b, 
 template <bool kAccumulate>
 void Bf16Gemm(int64_t m, int64_t n, int64_t k, const GemmLeft<Bf16Pair>& a, const Bf16Pair* packed,
               float* c, int64_t ldc) {
-  const int64_t pairs = Bf16Pairs(k);
+  Bf16Gemm<kAccumulate>(m, n, k, a, packed, k, c, ldc);
+}
+
+template <bool kAccumulate>
+void Bf16Gemm(int64_t m, int64_t n, int64_t k, const GemmLeft<Bf16Pair>& a, const Bf16Pair* packed,
+              int64_t depth, float* c, int64_t ldc) {
+  const int64_t pairs = Bf16Pairs(k), between = Bf16Pairs(depth);
   if (a.inner_stride == 1) {
-    Blocks<kAccumulate, false>(m, n, pairs, a.data, a.row_stride, packed, c, ldc);
+    Blocks<kAccumulate, false>(m, n, pairs, between, a.data, a.row_stride, packed, c, ldc);
   } else {
     CHECK(a.row_stride == 1) << "the left side has strides " << a.row_stride << ", "
                              << a.inner_stride;
-    Blocks<kAccumulate, true>(m, n, pairs, a.data, a.inner_stride, packed, c, ldc);
+    Blocks<kAccumulate, true>(m, n, pairs, between, a.data, a.inner_stride, packed, c, ldc);
   }
 }
 
-template void Bf16Gemm<false>(int64_t, int64_t, int64_t, const GemmLeft<Bf16Pair>&, const Bf16Pair*,
-                              float*, int64_t);
-template void Bf16Gemm<true>(int64_t, int64_t, int64_t, const GemmLeft<Bf16Pair>&, const Bf16Pair*,
-                             float*, int64_t);
+#define SAFFRON_INSTANTIATE(kAccumulate)                                                    \
+  template void Bf16Gemm<kAccumulate>(int64_t, int64_t, int64_t, const GemmLeft<Bf16Pair>&, \
+                                      const Bf16Pair*, float*, int64_t);                    \
+  template void Bf16Gemm<kAccumulate>(int64_t, int64_t, int64_t, const GemmLeft<Bf16Pair>&, \
+                                      const Bf16Pair*, int64_t, float*, int64_t);
+SAFFRON_INSTANTIATE(false)
+SAFFRON_INSTANTIATE(true)
+#undef SAFFRON_INSTANTIATE
 
 }  // namespace saffron

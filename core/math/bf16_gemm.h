@@ -48,5 +48,10 @@ void Bf16PackRightTransposed(int64_t k, int64_t n, const float* b, int64_t ldb, 
 template <bool kAccumulate>
 void Bf16Gemm(int64_t m, int64_t n, int64_t k, const GemmLeft<Bf16Pair>& a, const Bf16Pair* packed,
               float* c, int64_t ldc);
+// The same where B was packed with `depth` >= k rows: its first k rows (an odd k wants zeros in A),
+// or those from an even p on where `packed` is moved by p / 2 * kBf16Panel.
+template <bool kAccumulate>
+void Bf16Gemm(int64_t m, int64_t n, int64_t k, const GemmLeft<Bf16Pair>& a, const Bf16Pair* packed,
+              int64_t depth, float* c, int64_t ldc);
 
 }  // namespace saffron

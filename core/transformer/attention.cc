@@ -9,16 +9,18 @@ namespace saffron {
 namespace {
 
 // Rows of A that are computed together: those above the diagonal of a causal A cost nothing but
-// what a block of so many rows has of them.
-constexpr int64_t kBlock = 16;
+// what a block of so many rows has of them. In bfloat16 a tile is twelve rows by 32 columns.
+constexpr int64_t kBlock = 16, kBf16Block = 32;
+
+int64_t BlockOf(const AttentionShape& shape) { return shape.bf16 == nullptr ? kBlock : kBf16Block; }
 
 // The parts of AttentionScratch.
 template <typename T>
 struct Scratch {
-  Rows<T> d;  // [length, length]: dA, then dS
-  T* packed;  // one packed K, V or their transposes
+  Rows<T> d;             // [length, length]: dA, then dS
+  PackedRight<T> right;  // K, V, Q, dO or their transposes
   Scratch(const AttentionShape& shape, T* memory)
-      : d{memory, shape.weights_stride<T>()}, packed(memory + shape.length * d.stride) {}
+      : d{memory, shape.weights_stride<T>()}, right(memory + shape.length * d.stride, shape.bf16) {}
 };
 
 // Columns that rows below `end` of A reach.
@@ -29,8 +31,9 @@ int64_t Reach(const AttentionShape& shape, int64_t end) {
 // Calls f(first row, rows, columns they reach) for all blocks of rows.
 template <typename F>
 void ForBlocks(const AttentionShape& shape, F f) {
-  for (int64_t t = 0; t < shape.length; t += kBlock) {
-    const int64_t rows = std::min(kBlock, shape.length - t);
+  const int64_t block = BlockOf(shape);
+  for (int64_t t = 0; t < shape.length; t += block) {
+    const int64_t rows = std::min(block, shape.length - t);
     f(t, rows, Reach(shape, t + rows));
   }
 }
@@ -81,41 +84,37 @@ void SoftmaxBackwardRow(const T* a, T* da, int64_t n, T scale) {
 // One query head. kAccumulate: dk and dv already hold those of another head of the group.
 template <bool kAccumulate, typename T>
 void HeadBackward(const AttentionShape& shape, Rows<T> q, Rows<T> k, Rows<T> v, Rows<T> a,
-                  Rows<T> dout, Rows<T> dq, Rows<T> dk, Rows<T> dv, const Scratch<T>& scratch) {
-  const int64_t n = shape.length;
+                  Rows<T> dout, Rows<T> dq, Rows<T> dk, Rows<T> dv, Scratch<T>& scratch) {
+  const int64_t n = shape.length, block = BlockOf(shape);
+  const Rows<T> d = scratch.d;
+  PackedRight<T>& right = scratch.right;
   const T scale = ScaleOf<T>(shape);
   // Keys j are seen by rows from `first` on.
   const auto for_keys = [&](auto f) {
-    for (int64_t j = 0; j < n; j += kBlock) f(j, std::min(kBlock, n - j), shape.causal ? j : 0);
+    for (int64_t j = 0; j < n; j += block) f(j, std::min(block, n - j), shape.causal ? j : 0);
   };
   // dA = dO V'
-  PackRightTransposed(shape.value_dim, n, v.data, v.stride, scratch.packed);
+  right.PackTransposed(shape.value_dim, n, v.data, v.stride);
   ForBlocks(shape, [&](int64_t t, int64_t rows, int64_t columns) {
-    GemmPacked<false>(rows, columns, shape.value_dim, dout.left_from(t), scratch.packed,
-                      scratch.d.row(t), scratch.d.stride);
-    for (int64_t r = t; r < t + rows; ++r) {
-      SoftmaxBackwardRow(a.row(r), scratch.d.row(r), columns, scale);
-    }
+    right.template Multiply<false>(rows, columns, shape.value_dim, dout.From(t), d.From(t));
+    for (int64_t r = t; r < t + rows; ++r) SoftmaxBackwardRow(a.row(r), d.row(r), columns, scale);
   });
   // dV = A' dO
-  PackRight(n, shape.value_dim, dout.data, dout.stride, scratch.packed);
-  const int64_t panel = kPanelColumns<T>;
+  right.Pack(n, shape.value_dim, dout.data, dout.stride);
   for_keys([&](int64_t j, int64_t keys, int64_t first) {
-    GemmPacked<kAccumulate>(keys, shape.value_dim, n - first, {a.row(first) + j, 1, a.stride},
-                            scratch.packed + first * panel, n, dv.row(j), dv.stride);
+    right.template MultiplyTransposed<kAccumulate>(keys, shape.value_dim, n - first,
+                                                   {a.row(first) + j, a.stride}, first, dv.From(j));
   });
   // dQ = dS K
-  PackRight(n, shape.key_dim, k.data, k.stride, scratch.packed);
+  right.Pack(n, shape.key_dim, k.data, k.stride);
   ForBlocks(shape, [&](int64_t t, int64_t rows, int64_t columns) {
-    GemmPacked<false>(rows, shape.key_dim, columns, scratch.d.left_from(t), scratch.packed, n,
-                      dq.row(t), dq.stride);
+    right.template Multiply<false>(rows, shape.key_dim, columns, d.From(t), dq.From(t));
   });
   // dK = dS' Q
-  PackRight(n, shape.key_dim, q.data, q.stride, scratch.packed);
+  right.Pack(n, shape.key_dim, q.data, q.stride);
   for_keys([&](int64_t j, int64_t keys, int64_t first) {
-    GemmPacked<kAccumulate>(keys, shape.key_dim, n - first,
-                            {scratch.d.row(first) + j, 1, scratch.d.stride},
-                            scratch.packed + first * panel, n, dk.row(j), dk.stride);
+    right.template MultiplyTransposed<kAccumulate>(keys, shape.key_dim, n - first,
+                                                   {d.row(first) + j, d.stride}, first, dk.From(j));
   });
 }
 
@@ -124,14 +123,18 @@ void HeadBackward(const AttentionShape& shape, Rows<T> q, Rows<T> k, Rows<T> v, 
 template <typename T>
 int64_t AttentionScratch(const AttentionShape& shape) {
   const int64_t dim = std::max(shape.key_dim, shape.value_dim);
+  const auto size = [&](int64_t k, int64_t n) {
+    return PackedRight<T>::Size(k, n, shape.bf16 != nullptr);
+  };
   return shape.length * shape.weights_stride<T>() +
-         std::max(PackedSize<T>(dim, shape.length), PackedSize<T>(shape.length, dim));
+         std::max(size(dim, shape.length), size(shape.length, dim));
 }
 
 template <typename T>
 void AttentionForward(const AttentionShape& shape, Rows<T> q, Rows<T> k, Rows<T> v, Rows<T> out,
                       T* weights, T* memory) {
-  const Scratch<T> scratch(shape, memory);
+  Scratch<T> scratch(shape, memory);
+  PackedRight<T>& right = scratch.right;
   const int64_t n = shape.length, stride = shape.weights_stride<T>();
   const int group = shape.heads / shape.kv_heads;
   for (int e = 0; e < shape.heads; ++e) {
@@ -141,18 +144,16 @@ void AttentionForward(const AttentionShape& shape, Rows<T> q, Rows<T> k, Rows<T>
     const Rows<T> value = HeadOf(v, e / group, shape.value_dim);
     const Rows<T> to = HeadOf(out, e, shape.value_dim);
     const T slope = shape.slopes == nullptr ? T{0} : static_cast<T>(shape.slopes[e]);
-    PackRightTransposed(shape.key_dim, n, key.data, key.stride, scratch.packed);
+    right.PackTransposed(shape.key_dim, n, key.data, key.stride);
     ForBlocks(shape, [&](int64_t t, int64_t rows, int64_t columns) {
-      GemmPacked<false>(rows, columns, shape.key_dim, query.left_from(t), scratch.packed, a.row(t),
-                        stride);
+      right.template Multiply<false>(rows, columns, shape.key_dim, query.From(t), a.From(t));
       for (int64_t r = t; r < t + rows; ++r) {
         SoftmaxRow(a.row(r), r, Reach(shape, r + 1), columns, ScaleOf<T>(shape), slope);
       }
     });
-    PackRight(n, shape.value_dim, value.data, value.stride, scratch.packed);
+    right.Pack(n, shape.value_dim, value.data, value.stride);
     ForBlocks(shape, [&](int64_t t, int64_t rows, int64_t columns) {
-      GemmPacked<false>(rows, shape.value_dim, columns, a.left_from(t), scratch.packed, n,
-                        to.row(t), to.stride);
+      right.template Multiply<false>(rows, shape.value_dim, columns, a.From(t), to.From(t));
     });
   }
 }
@@ -161,7 +162,7 @@ template <typename T>
 void AttentionBackward(const AttentionShape& shape, Rows<T> q, Rows<T> k, Rows<T> v,
                        const T* weights, Rows<T> dout, Rows<T> dq, Rows<T> dk, Rows<T> dv,
                        T* memory) {
-  const Scratch<T> scratch(shape, memory);
+  Scratch<T> scratch(shape, memory);
   const int64_t stride = shape.weights_stride<T>();
   const int group = shape.heads / shape.kv_heads;
   for (int e = 0; e < shape.heads; ++e) {

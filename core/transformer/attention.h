@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "core/transformer/linear.h"
+#include "core/transformer/packed_right.h"
 
 namespace saffron {
 
@@ -17,7 +17,8 @@ struct AttentionShape {
   int heads = 1, kv_heads = 1;
   int64_t key_dim = 1, value_dim = 1;
   bool causal = true;
-  const double* slopes = nullptr;  // [heads], ALiBi alone
+  const double* slopes = nullptr;     // [heads], ALiBi alone
+  const Bf16Scratch* bf16 = nullptr;  // not null: products in bfloat16; only where T is float
 
   // Row stride of a head's A, and numbers of the A of one sequence.
   template <typename T>

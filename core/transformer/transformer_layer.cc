@@ -12,11 +12,6 @@ void CopyRows(int64_t rows, int64_t n, Rows<T> from, Rows<T> to) {
   for (int64_t r = 0; r < rows; ++r) std::copy_n(from.row(r), n, to.row(r));
 }
 
-template <typename T>
-Rows<T> From(Rows<T> x, int64_t row) {
-  return {x.row(row), x.stride};
-}
-
 }  // namespace
 
 template <typename T>
@@ -85,7 +80,8 @@ AttentionShape TransformerLayer<T>::attention_shape(int64_t length) const {
           .key_dim = size_->key_dim,
           .value_dim = size_->value_dim,
           .causal = shape_->causal,
-          .slopes = size_->alibi_slopes.empty() ? nullptr : size_->alibi_slopes.data()};
+          .slopes = size_->alibi_slopes.empty() ? nullptr : size_->alibi_slopes.data(),
+          .bf16 = weights_.wq.bf16};
 }
 
 template <typename T>
@@ -118,7 +114,7 @@ void TransformerLayer<T>::AddSublayer(const Chunk& chunk, uint32_t which, Rows<T
   f(/*add=*/false, out);
   FillDropoutMask(Site(chunk, which), chunk.first_drawn, rows, h, mask);
   ApplyMask(rows, h, out, mask, out);
-  for (int64_t r = 0; r < rows; ++r) AddToRows(1, h, x.row(r), From(out, r));
+  for (int64_t r = 0; r < rows; ++r) AddToRows(1, h, x.row(r), out.From(r));
 }
 
 template <typename T>
@@ -135,8 +131,8 @@ void TransformerLayer<T>::ForwardAttention(const Chunk& chunk, T* scratch) {
   const AttentionShape attention = attention_shape(chunk.length);
   for (int64_t s = 0; s < chunk.sequences; ++s) {
     const int64_t row = s * chunk.length;
-    AttentionForward(attention, From(at_.q, row), From(at_.k, row), From(at_.v, row),
-                     From(at_.attended, row),
+    AttentionForward(attention, at_.q.From(row), at_.k.From(row), at_.v.From(row),
+                     at_.attended.From(row),
                      at_.attention_weights + s * attention.weights_size<T>(), scratch);
   }
 }
@@ -200,10 +196,10 @@ void TransformerLayer<T>::BackwardAttention(const Chunk& chunk, Rows<T> dx, T* g
   const AttentionShape attention = attention_shape(chunk.length);
   for (int64_t s = 0; s < chunk.sequences; ++s) {
     const int64_t row = s * chunk.length;
-    AttentionBackward(attention, From(at_.q, row), From(at_.k, row), From(at_.v, row),
+    AttentionBackward(attention, at_.q.From(row), at_.k.From(row), at_.v.From(row),
                       at_.attention_weights + s * attention.weights_size<T>(),
-                      From(scratch.dattended, row), From(scratch.dq, row), From(scratch.dk, row),
-                      From(scratch.dv, row), scratch.attention);
+                      scratch.dattended.From(row), scratch.dq.From(row), scratch.dk.From(row),
+                      scratch.dv.From(row), scratch.attention);
   }
   if (w.rotary != nullptr) {
     RotateBack(rows, chunk.length, size_->heads, size_->key_dim / 2, w.rotary, scratch.dq);
@@ -232,8 +228,10 @@ LayerScratch<T> TakeLayerScratch(const TransformerShape& shape, int64_t rows, in
     value = std::max<int64_t>(value, layer.value_width());
     attended = std::max<int64_t>(attended, layer.attended_width());
     units = std::max<int64_t>(units, layer.mlp_width);
-    const AttentionShape of_layer{
-        .length = length, .key_dim = layer.key_dim, .value_dim = layer.value_dim};
+    const AttentionShape of_layer{.length = length,
+                                  .key_dim = layer.key_dim,
+                                  .value_dim = layer.value_dim,
+                                  .bf16 = workspace.bf16()};
     attention = std::max(attention, AttentionScratch<T>(of_layer));
   }
   LayerScratch<T> scratch;

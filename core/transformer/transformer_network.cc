@@ -99,7 +99,8 @@ void TransformerNetwork<T>::TakeWorkspace(Workspace<T>& workspace) {
 
 template <typename T>
 void TransformerNetwork<T>::TakeBf16Scratch(Workspace<T>& workspace) {
-  int64_t widest = shape_.width;
+  // Attention multiplies blocks of rows with as many columns as the context.
+  int64_t widest = std::max(shape_.width, shape_.context);
   for (const TransformerLayerShape& layer : shape_.layers) {
     widest = std::max<int64_t>({widest, layer.query_width(), layer.key_width(), layer.value_width(),
                                 layer.attended_width(), layer.mlp_width});

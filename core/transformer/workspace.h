@@ -40,11 +40,12 @@ class Workspace {
   // A weight's packed copies; the one of the backward pass only to train.
   PackedWeight<T> TakeWeight(int64_t in, int64_t out, bool train) {
     PackedWeight<T> w{.in = in, .out = out, .bf16 = bf16_};
-    w.forward = Take(PackedWeightSize<T>(in, out, bf16_ != nullptr));
-    if (train) w.backward = Take(PackedWeightSize<T>(out, in, bf16_ != nullptr));
+    w.forward = Take(PackedRight<T>::Size(in, out, bf16_ != nullptr));
+    if (train) w.backward = Take(PackedRight<T>::Size(out, in, bf16_ != nullptr));
     return w;
   }
   int64_t used() const { return used_; }
+  const Bf16Scratch* bf16() const { return bf16_; }
 
  private:
   T* base_;

@@ -96,8 +96,8 @@ class Bed {
         weight->in = in;
         weight->out = out;
         weight->bf16 = weight == &rounded_ ? &scratch_ : nullptr;
-        weight->forward = take(PackedWeightSize<float>(in, out, weight->bf16 != nullptr));
-        weight->backward = take(PackedWeightSize<float>(out, in, weight->bf16 != nullptr));
+        weight->forward = take(PackedRight<float>::Size(in, out, weight->bf16 != nullptr));
+        weight->backward = take(PackedRight<float>::Size(out, in, weight->bf16 != nullptr));
       }
       const int64_t widest = std::max(in, out);
       scratch_.left = reinterpret_cast<Bf16Pair*>(take(Bf16LeftSize(kBlock, widest)));
