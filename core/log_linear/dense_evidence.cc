@@ -20,6 +20,7 @@ DenseEvidence<T>::DenseEvidence(const LogLinearShape& shape, const DenseTables<T
       vocab_(static_cast<int64_t>(tables.p.size())),
       bits_(tables.features.bits),
       rows_(kTogether * keys()),
+      key_inputs_(kTogether * keys()),
       left_out_(kTogether * keys()),
       values_(kTogether * keys() * vocab_),
       inputs_(kTogether * keys() * bits_) {
@@ -50,6 +51,7 @@ T DenseEvidence<T>::LeftOutOf(int64_t k, const KeyVector& counted, const T* x, i
     const double m = std::max(rest, (table.mass[j] - own) * p);
     const double shrunk = tables_.kappa > 0 ? m / (m + tables_.kappa) : 1;
     sum += double{x[e]} * shrunk * std::log((rest + alpha * p) / ((table.mass[j] + alpha) * p));
+    if (table.learnt != nullptr) sum += double{x[e]} * table.learnt[j * vocab_ + next];
   }
   return static_cast<T>(sum);
 }
@@ -61,6 +63,7 @@ void DenseEvidence<T>::LoadKey(int64_t n, int64_t k, int64_t t) {
   const int32_t token = TokenOfKey(stream_, tables_.features.padding, key, t);
   T* const x = InputOf(n, k);
   for (int e = 0; e < vector.size; ++e) x[e] = vector.value[e];
+  key_inputs_[n * keys() + k] = {.index = vector.index, .value = x, .size = vector.size};
   T* const row = RowOf(n, k);
   rows_[n * keys() + k] = {.value = row, .gain = GainOf(k, token)};
   if (key.stream == Stream::kCipher) {

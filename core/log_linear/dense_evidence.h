@@ -21,12 +21,21 @@ struct DenseRow {
   int gain;
 };
 
+// X_k(t): all b features where index is null.
+template <typename T>
+struct DenseInput {
+  const int32_t* index;
+  const T* value;
+  int size;
+};
+
 // Not thread-safe.
 //
 // Where a counted target y is left out, its key vector X leaves column y of F, and its code leaves
 // the context vector of the token before it. Rows of F sum to less too; that adds the same to the
 // evidence for every token, which softmax does not see, but for the shrinkage of cells near kappa.
-// What the changed context vector would have been in the counts of other targets stays.
+// What the changed context vector would have been in the counts of other targets stays, and so does
+// what training has added to R.
 template <typename T>
 class DenseEvidence {
  public:
@@ -44,6 +53,10 @@ class DenseEvidence {
   // Of the n-th loaded target, one row a key. Valid until the next Load.
   absl::Span<const DenseRow<T>> RowsOf(int64_t n) const {
     return absl::MakeConstSpan(rows_).subspan(n * keys(), keys());
+  }
+  // Its key vectors, where it is left out without it. Likewise.
+  absl::Span<const DenseInput<T>> InputsOf(int64_t n) const {
+    return absl::MakeConstSpan(key_inputs_).subspan(n * keys(), keys());
   }
   // Of target t, which is loaded, with those that follow it, where it is not. Valid until the next
   // call.
@@ -63,11 +76,12 @@ class DenseEvidence {
   const Counted counted_;
   const int64_t vocab_, bits_;
   std::optional<KeyWindow> window_;
-  int64_t run_first_ = 0, run_ = 0;  // targets that At() has loaded
-  std::vector<DenseRow<T>> rows_;    // [kTogether, keys]
-  std::vector<T> left_out_;          // [kTogether, keys] the evidence for a left out target itself
-  AlignedArray<T> values_;           // [kTogether, keys, V]
-  AlignedArray<T> inputs_;           // [keys, kTogether, bits] dense key vectors
+  int64_t run_first_ = 0, run_ = 0;        // targets that At() has loaded
+  std::vector<DenseRow<T>> rows_;          // [kTogether, keys]
+  std::vector<DenseInput<T>> key_inputs_;  // likewise
+  std::vector<T> left_out_;                // likewise: the evidence for a left out target itself
+  AlignedArray<T> values_;                 // [kTogether, keys, V]
+  AlignedArray<T> inputs_;                 // [keys, kTogether, bits]
 };
 
 // z += gains * rows.

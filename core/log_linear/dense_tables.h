@@ -30,6 +30,8 @@ struct DenseTable {
   Vector<T> packed;          // R for GemmPacked, of the other keys
   Matrix<float> counts;      // [V, b] F'
   std::vector<double> mass;  // [b] F_j.
+  // [b, V] what training has added to R since it was solved; null: nothing. Not owned.
+  const T* learnt = nullptr;
 };
 
 template <typename T>

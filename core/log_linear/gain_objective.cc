@@ -57,9 +57,7 @@ GainObjective<T>::GainObjective(const LogLinearShape& shape, const LogLinearTabl
       tables_(tables),
       stream_(stream),
       targets_(std::move(targets)),
-      evidence_(shape, tables, stream, counted),
-      dense_(shape, tables.dense, stream, counted),
-      z_(tables.vocab()),
+      logits_(shape, tables, stream, counted),
       place_(tables.vocab(), -1) {
   // A position has a row for each template, for each class of type of two histories, for the
   // followers, the unigram column, and for each dense key.
@@ -71,30 +69,22 @@ GainObjective<T>::GainObjective(const LogLinearShape& shape, const LogLinearTabl
 template <typename T>
 GainLoss GainObjective<T>::At(const Vector<double>& gains, int64_t curvature_every) {
   const std::vector<double> g = ToVector(gains);
-  const std::vector<T> base = BaseLogits(shape_, tables_, g);
   GainLoss loss = {.nats = 0, .gradient = Vector<double>::Zero(shape_.gains), .hessian = {}};
   if (curvature_every > 0) loss.hessian.setZero(shape_.gains, shape_.gains);
   uses_.assign(shape_.gains, 0);
-  for (size_t n = 0; n < targets_.size(); ++n) {
-    const int32_t t = targets_[n];
-    const Rows rows = evidence_.RowsOf(t);
-    constexpr size_t kTogether = DenseEvidence<T>::kTogether;
-    if (n % kTogether == 0) dense_.Load(absl::MakeConstSpan(targets_).subspan(n, kTogether));
-    const DenseRows dense = dense_.RowsOf(static_cast<int64_t>(n % kTogether));
-    std::copy(base.begin(), base.end(), z_.begin());
-    AddRows<T>(rows, g, z_.data());
-    AddDenseRows<T>(dense, g, tables_.vocab(), z_.data());
-    const int32_t next = stream_[t];
-    const double logit = z_[next];
-    loss.nats += SoftmaxInPlace(z_.data(), static_cast<int64_t>(z_.size())) - logit;
+  const auto add_target = [&](size_t n, Rows rows, DenseRows dense, T* z) {
+    const int32_t next = stream_[targets_[n]];
+    const double logit = z[next];
+    loss.nats += SoftmaxInPlace(z, tables_.vocab()) - logit;
     // In place of p: p - y.
-    z_[next] -= 1;
-    AddGainGradient<T>(shape_, tables_, rows, z_.data(), loss.gradient.data());
-    AddDenseGradient<T>(dense, z_.data(), tables_.vocab(), loss.gradient.data());
-    z_[next] += 1;
+    z[next] -= 1;
+    AddGainGradient<T>(shape_, tables_, rows, z, loss.gradient.data());
+    AddDenseGradient<T>(dense, z, tables_.vocab(), loss.gradient.data());
+    z[next] += 1;
     CountUses(rows, dense);
-    if (curvature_every > 0 && n % curvature_every == 0) AddCurvature(rows, dense, &loss);
-  }
+    if (curvature_every > 0 && n % curvature_every == 0) AddCurvature(rows, dense, z, &loss);
+  };
+  logits_.ForEach(absl::MakeConstSpan(targets_), g, add_target);
   if (curvature_every > 0) loss.hessian *= static_cast<double>(curvature_every);
   return loss;
 }
@@ -110,10 +100,10 @@ void GainObjective<T>::CountUses(Rows rows, DenseRows dense) {
 }
 
 template <typename T>
-void GainObjective<T>::AddCurvature(Rows rows, DenseRows dense, GainLoss* loss) {
+void GainObjective<T>::AddCurvature(Rows rows, DenseRows dense, const T* p, GainLoss* loss) {
   kept_.clear();
-  for (size_t i = 0; i < z_.size(); ++i) {
-    if (z_[i] < kHessianFloor || kept_.size() == kKeptMax) continue;
+  for (size_t i = 0; i < place_.size(); ++i) {
+    if (p[i] < kHessianFloor || kept_.size() == kKeptMax) continue;
     place_[i] = static_cast<int16_t>(kept_.size());
     kept_.push_back(static_cast<uint16_t>(i));
   }
@@ -127,7 +117,7 @@ void GainObjective<T>::AddCurvature(Rows rows, DenseRows dense, GainLoss* loss) 
   };
   // Rows weighted by the root of p, so that products of rows are expectations.
   Vector<T> root(kept);
-  for (int64_t s = 0; s < kept; ++s) root[s] = std::sqrt(z_[kept_[s]]);
+  for (int64_t s = 0; s < kept; ++s) root[s] = std::sqrt(p[kept_[s]]);
   for (const EvidenceRow<T>& row : rows) {
     T* const value = new_row(row.lambda);
     T* const seen = row.mu >= 0 ? new_row(row.mu) : nullptr;

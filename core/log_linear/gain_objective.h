@@ -5,9 +5,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "core/log_linear/dense_evidence.h"
-#include "core/log_linear/log_linear_shape.h"
-#include "core/log_linear/position_evidence.h"
+#include "core/log_linear/evidence_logits.h"
 #include "core/math/matrix.h"
 
 namespace saffron {
@@ -51,16 +49,14 @@ class GainObjective {
   using Rows = absl::Span<const EvidenceRow<T>>;
   using DenseRows = absl::Span<const DenseRow<T>>;
   void CountUses(Rows rows, DenseRows dense);
-  void AddCurvature(Rows rows, DenseRows dense, GainLoss* loss);
+  void AddCurvature(Rows rows, DenseRows dense, const T* p, GainLoss* loss);
 
   const LogLinearShape& shape_;
   const LogLinearTables<T>& tables_;
   const absl::Span<const int32_t> stream_;
   std::vector<int32_t> targets_;
-  PositionEvidence<T> evidence_;
-  DenseEvidence<T> dense_;
+  EvidenceLogits<T> logits_;
   std::vector<int64_t> uses_;
-  std::vector<T> z_;            // [V] logits, then probabilities
   std::vector<int16_t> place_;  // [V] column in features_, -1: too improbable
   std::vector<uint16_t> kept_;  // types with a column
   Matrix<T> features_;          // [features of a position, kept types]

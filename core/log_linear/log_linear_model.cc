@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/log_linear/bounded_newton.h"
-#include "core/log_linear/dense_evidence.h"
+#include "core/log_linear/evidence_logits.h"
 #include "core/log_linear/gain_objective.h"
 #include "core/math/exp.h"
 #include "core/solve/holdout.h"
@@ -158,22 +158,12 @@ std::map<std::string, double> LogLinearModel::MeanGains() const {
 
 std::vector<double> LogLinearModel::Nats(absl::Span<const int32_t> stream,
                                          absl::Span<const int64_t> targets, Counted counted) const {
-  const std::vector<float> base = BaseLogits(shape_, tables_, gains_);
-  PositionEvidence<float> evidence(shape_, tables_, stream, counted);
-  DenseEvidence<float> dense(shape_, tables_.dense, stream, counted);
-  std::vector<float> z(base.size());
+  EvidenceLogits<float> logits(shape_, tables_, stream, counted);
   std::vector<double> nats;
   nats.reserve(targets.size());
-  constexpr size_t kTogether = DenseEvidence<float>::kTogether;
-  for (size_t n = 0; n < targets.size(); ++n) {
-    if (n % kTogether == 0) dense.Load(targets.subspan(n, kTogether));
-    const int64_t t = targets[n];
-    std::copy(base.begin(), base.end(), z.begin());
-    AddRows(evidence.RowsOf(t), gains_, z.data());
-    AddDenseRows(dense.RowsOf(static_cast<int64_t>(n % kTogether)), gains_,
-                 static_cast<int64_t>(z.size()), z.data());
-    nats.push_back(LogSumExp(z.data(), static_cast<int64_t>(z.size())) - z[stream[t]]);
-  }
+  logits.ForEach(targets, gains_, [&](size_t n, auto, auto, const float* z) {
+    nats.push_back(LogSumExp(z, tables_.vocab()) - z[stream[targets[n]]]);
+  });
   return nats;
 }
 

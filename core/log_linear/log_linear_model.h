@@ -39,7 +39,8 @@ class LogLinearModel {
 
   const LogLinearShape& shape() const { return shape_; }
   const LogLinearTables<float>& tables() const { return tables_; }
-  const std::vector<double>& gains() const { return gains_; }               // [shape().gains]
+  LogLinearTables<float>& mutable_tables() { return tables_; }  // for training what is in them
+  const std::vector<double>& gains() const { return gains_; }   // [shape().gains]
   void set_gains(std::vector<double> gains) { gains_ = std::move(gains); }  // as many as before
   // By name of the key: the mean of its gains over the rows of the hold-out (over its classes where
   // nothing was fitted).

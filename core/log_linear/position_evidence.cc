@@ -299,6 +299,8 @@ template class PositionEvidence<float>;
 template class PositionEvidence<double>;
 template void FillBaseLogits(const LogLinearShape&, const LogLinearTables<float>&,
                              absl::Span<const double>, float*);
+template void FillBaseLogits(const LogLinearShape&, const LogLinearTables<double>&,
+                             absl::Span<const double>, double*);
 template std::vector<float> BaseLogits(const LogLinearShape&, const LogLinearTables<float>&,
                                        absl::Span<const double>);
 template std::vector<double> BaseLogits(const LogLinearShape&, const LogLinearTables<double>&,

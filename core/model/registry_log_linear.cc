@@ -138,16 +138,21 @@ std::vector<ParamSpec> LogLinearParams() {
       {.key = "model.trained",
        .type = ParamType::kString,
        .default_value = "gains",
-       .doc = "What steps train without a network: the gains, or the entries of the rows that they "
-              "weigh. Rows want sgd with a rate of about 10, since a step meets few of them.",
-       .choices = {"gains", "rows"},
+       .doc = "What steps train without a network: the gains, the entries of the rows that they "
+              "weigh, or the tables of dense evidence; the others stay. Rows want sgd with a rate "
+              "of about 10, since a step meets few of them.",
+       .choices = {"gains", "rows", "dense"},
        .consistent =
            [](const ParamView& p) {
              const bool has_rows =
                  p.Int("model.order") > 1 || p.String("model.templates") != "none";
-             return p.String("model.trained") == "gains" || has_rows
-                        ? ""
-                        : "want gains, or a model.order of at least 2 to have rows";
+             const std::string& trained = p.String("model.trained");
+             if (trained == "rows" && !has_rows) {
+               return "want gains, or a model.order of at least 2 to have rows";
+             }
+             return trained == "dense" && p.String("model.dense") == "none"
+                        ? "want gains or rows, or a model.dense to train"
+                        : "";
            },
        .relevant_when = {log_linear,
                          {.key = "model.network", .any_of = {"none"}},

@@ -28,12 +28,13 @@
 #include "core/log_linear/gain_objective.h"
 #include "core/log_linear/log_linear_model.h"
 #include "core/train/joined_network.h"
+#include "core/train/trained_part.h"
 
 namespace saffron {
 
 enum class Join : uint8_t { kProduct, kMixture };
 
-class EvidenceNetwork {
+class EvidenceNetwork : public TrainedPart {
  public:
   struct Options {
     Join join = Join::kProduct;
@@ -57,17 +58,17 @@ class EvidenceNetwork {
   // A step's examples are as many targets: sequences of `context` tokens that begin at the first of
   // them, one for each `context` examples. Mean loss, of the network alone while it is; its
   // gradient is left in arena().
-  double LossAndGradient(absl::Span<const int64_t> examples);
+  double LossAndGradient(absl::Span<const int64_t> examples) override;
   // Whether steps leave evidence out from now on. Nats() never does.
   void set_alone(bool alone) { alone_ = alone; }
   // The network's parameters; behind them the gains, where they are trained.
-  ParameterArena<float>& arena() { return network_->arena(); }
+  ParameterArena<float>& arena() override { return network_->arena(); }
   // Those of the evidence, as trained so far. Empty where they are not trained.
   std::vector<double> TrainedGains();
 
   // -log P of ascending targets, none of them the first token.
   std::vector<double> Nats(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets,
-                           Counted counted);
+                           Counted counted) override;
   // The scales that minimise the loss of a product on these targets, for Nats() from now on. Steps
   // go on with those of the options.
   void FitScales(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets);
@@ -77,7 +78,7 @@ class EvidenceNetwork {
   void FitMixture(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets);
   double mixture_weight() const { return weight_; }
   // All that are trained.
-  int64_t parameters() const { return network_->parameters() + trained_gains_; }
+  int64_t parameters() const override { return network_->parameters() + trained_gains_; }
   int64_t trained_gains() const { return trained_gains_; }
 
  private:

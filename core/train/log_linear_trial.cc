@@ -1,18 +1,20 @@
 // model.type log_linear: n-grams, skips and document history in one softmax, solved in closed form;
-// after that gains can be trained, or a network beside it.
+// after that parts of it can be trained, or a network beside it.
 
 #include <algorithm>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
-#include "core/log_linear/gain_objective.h"
 #include "core/log_linear/history_mixture.h"
 #include "core/log_linear/log_linear_model.h"
 #include "core/train/block_bootstrap.h"
 #include "core/train/evidence_network.h"
 #include "core/train/solve_choices.h"
 #include "core/train/text_task.h"
+#include "core/train/trained_dense.h"
+#include "core/train/trained_gains.h"
 #include "core/train/trained_rows.h"
 #include "core/train/trial_families.h"
 
@@ -54,46 +56,25 @@ absl::StatusOr<LogLinearSpec> SpecOf(const ResolvedVariant& variant) {
   return spec;
 }
 
-// Gains as an optimiser's parameters: the loss of counted targets, each left out of the counts.
-class TrainedGains {
- public:
-  static absl::StatusOr<TrainedGains> Create(const LogLinearModel& model,
-                                             absl::Span<const int32_t> train) {
-    TrainedGains made;
-    const int64_t size = model.shape().gains;
-    ASSIGN_OR_RETURN(made.arena_,
-                     ParameterArena<float>::Create({.parameters = size, .gradients = size}));
-    for (int64_t g = 0; g < size; ++g) {
-      made.arena_.parameters()[g] = static_cast<float>(model.gains()[g]);
-    }
-    made.arena_.tensors().push_back({.name = "gains", .begin = 0, .rows = 1, .cols = size});
-    made.arena_.segments().push_back(
-        {.begin = 0, .size = size, .gradient = made.arena_.gradients().data()});
-    made.objective_ = std::make_unique<GainObjective<float>>(
-        model.shape(), model.tables(), train, std::vector<int32_t>{}, Counted::kLeftOut);
-    return made;
-  }
-
-  double LossAndGradient(absl::Span<const int64_t> examples) {
-    std::vector<int32_t> targets(examples.begin(), examples.end());
-    std::sort(targets.begin(), targets.end());
-    const double size = static_cast<double>(targets.size());
-    objective_->SetTargets(std::move(targets));
-    const std::vector<double> gains = Gains();
-    const GainLoss loss =
-        objective_->At(Eigen::Map<const Vector<double>>(gains.data(), gains.size()), 0);
-    for (size_t g = 0; g < gains.size(); ++g) {
-      arena_.gradients()[g] = static_cast<float>(loss.gradient[g] / size);
-    }
-    return loss.nats / size;
-  }
-  std::vector<double> Gains() { return {arena_.parameters().begin(), arena_.parameters().end()}; }
-  ParameterArena<float>& arena() { return arena_; }
-
- private:
-  ParameterArena<float> arena_;
-  std::unique_ptr<GainObjective<float>> objective_;
+// What steps train where there is no network, by model.trained.
+struct Entry {
+  const char* name;
+  absl::StatusOr<std::unique_ptr<TrainedPart>> (*make)(LogLinearModel& model,
+                                                       absl::Span<const int32_t> train);
 };
+constexpr Entry kTrained[] = {{"gains", &TrainedGains::Create},
+                              {"rows", &TrainedRows::Create},
+                              {"dense", &TrainedDense::Create}};
+
+absl::StatusOr<std::unique_ptr<TrainedPart>> MakeTrained(const std::string& name,
+                                                         LogLinearModel& model,
+                                                         absl::Span<const int32_t> train) {
+  for (const Entry& entry : kTrained) {
+    if (name == entry.name) return entry.make(model, train);
+  }
+  CHECK(false) << "nothing to train: " << name;
+  return nullptr;
+}
 
 class LogLinearTrial : public TrialModel, public Trainable {
  public:
@@ -110,14 +91,16 @@ class LogLinearTrial : public TrialModel, public Trainable {
                      LogLinearModel::Solve(spec_, task_->data(), *statistics_));
     model_ = std::make_unique<LogLinearModel>(std::move(solved));
     if (variant.Int("train.steps") == 0) return absl::OkStatus();
-    if (variant.Has("model.trained") && variant.String("model.trained") == "rows") {
-      ASSIGN_OR_RETURN(rows_, TrainedRows::Create(*model_, task_->data().train));
-      return absl::OkStatus();
-    }
     if (variant.String("model.network") == "none") {
-      ASSIGN_OR_RETURN(gains_, TrainedGains::Create(*model_, task_->data().train));
+      ASSIGN_OR_RETURN(trained_,
+                       MakeTrained(variant.String("model.trained"), *model_, task_->data().train));
       return absl::OkStatus();
     }
+    return StartNetwork(inputs);
+  }
+
+  absl::Status StartNetwork(const TrialInputs& inputs) {
+    const ResolvedVariant& variant = inputs.variant;
     EvidenceNetwork::Options options;
     options.join = variant.String("model.join") == "product" ? Join::kProduct : Join::kMixture;
     options.network = variant.String("model.network");
@@ -140,13 +123,14 @@ class LogLinearTrial : public TrialModel, public Trainable {
     options.data = &task_->data();
     options.statistics = statistics_;
     is_mixture_ = options.join == Join::kMixture;
-    ASSIGN_OR_RETURN(network_, EvidenceNetwork::Create(*model_, task_->data().train, options));
+    ASSIGN_OR_RETURN(std::unique_ptr<EvidenceNetwork> network,
+                     EvidenceNetwork::Create(*model_, task_->data().train, options));
+    network_ = network.get();
+    trained_ = std::move(network);
     return absl::OkStatus();
   }
 
-  Trainable* trainable() override {
-    return network_ != nullptr || rows_ != nullptr || gains_.has_value() ? this : nullptr;
-  }
+  Trainable* trainable() override { return trained_ != nullptr ? this : nullptr; }
 
   absl::StatusOr<Score> Evaluate(Split split) override {
     // Chosen on the validation split, for the parameters that were kept.
@@ -158,9 +142,8 @@ class LogLinearTrial : public TrialModel, public Trainable {
   }
 
   void Describe(std::map<std::string, double>* metrics) const override {
-    const int64_t trained = network_ != nullptr ? network_->parameters()
-                            : rows_ != nullptr  ? rows_->parameters()
-                                                : int64_t{model_->shape().gains};
+    const int64_t trained =
+        trained_ != nullptr ? trained_->parameters() : int64_t{model_->shape().gains};
     (*metrics)["model/parameters"] = static_cast<double>(
         model_->parameters() + (network_ != nullptr ? trained - network_->trained_gains() : 0));
     (*metrics)["model/parameters_trained"] = static_cast<double>(trained);
@@ -185,14 +168,9 @@ class LogLinearTrial : public TrialModel, public Trainable {
     if (network_ != nullptr) network_->set_alone(step > 0 && step <= alone_steps_);
   }
   double LossAndGradient(absl::Span<const int64_t> examples) override {
-    if (rows_ != nullptr) return rows_->LossAndGradient(examples);
-    return network_ != nullptr ? network_->LossAndGradient(examples)
-                               : gains_->LossAndGradient(examples);
+    return trained_->LossAndGradient(examples);
   }
-  ParameterArena<float>& arena() override {
-    if (rows_ != nullptr) return rows_->arena();
-    return network_ != nullptr ? network_->arena() : gains_->arena();
-  }
+  ParameterArena<float>& arena() override { return trained_->arena(); }
   Evaluation EvaluateCurve() override {
     FitJoin();
     return Sum(NatsOn(Split::kValid, CurveTargets()));
@@ -220,22 +198,16 @@ class LogLinearTrial : public TrialModel, public Trainable {
     }
   }
 
-  // So that what is said of them is of the present ones.
-  void ReadTrainedGains() {
-    if (gains_.has_value()) model_->set_gains(gains_->Gains());
+  std::vector<double> NatsOn(Split split, const std::vector<int64_t>& targets) {
+    // So that what is said of the gains is of the present ones.
     if (network_ != nullptr && network_->trained_gains() > 0) {
       model_->set_gains(network_->TrainedGains());
     }
-  }
-
-  std::vector<double> NatsOn(Split split, const std::vector<int64_t>& targets) {
-    ReadTrainedGains();
     const auto stream = task_->Stream(split);
     // What was counted is scored as if it had not been: else counting alone would look perfect.
     const Counted counted =
         split == Split::kTrain && spec_.refolded ? Counted::kLeftOut : Counted::kAsIs;
-    if (rows_ != nullptr) return rows_->Nats(stream, targets, counted);
-    return network_ != nullptr ? network_->Nats(stream, targets, counted)
+    return trained_ != nullptr ? trained_->Nats(stream, targets, counted)
                                : model_->Nats(stream, targets, counted);
   }
 
@@ -261,9 +233,8 @@ class LogLinearTrial : public TrialModel, public Trainable {
 
   std::optional<TextTask> task_;
   std::unique_ptr<LogLinearModel> model_;
-  std::optional<TrainedGains> gains_;  // one of these where there are steps
-  std::unique_ptr<TrainedRows> rows_;
-  std::unique_ptr<EvidenceNetwork> network_;
+  std::unique_ptr<TrainedPart> trained_;  // where there are steps
+  EvidenceNetwork* network_ = nullptr;    // the same, where it is one
   bool is_mixture_ = false, fits_scales_ = false;
   int64_t alone_steps_ = 0;  // the first ones, of the network without evidence
   LogLinearSpec spec_;

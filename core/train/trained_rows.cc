@@ -8,30 +8,12 @@
 #include "core/math/exp.h"
 
 namespace saffron {
-namespace {
-
-// Calls f(t, rows, dense rows) for all targets.
-template <typename F>
-void ForTargets(absl::Span<const int64_t> targets, PositionEvidence<float>& evidence,
-                DenseEvidence<float>& dense, F f) {
-  constexpr size_t kTogether = DenseEvidence<float>::kTogether;
-  for (size_t n = 0; n < targets.size(); ++n) {
-    if (n % kTogether == 0) dense.Load(targets.subspan(n, kTogether));
-    f(targets[n], evidence.RowsOf(targets[n]), dense.RowsOf(static_cast<int64_t>(n % kTogether)));
-  }
-}
-
-}  // namespace
-
 TrainedRows::TrainedRows(const LogLinearModel& model, absl::Span<const int32_t> train)
     : model_(model),
       train_(train),
-      base_(BaseLogits(model.shape(), model.tables(), model.gains())),
-      left_out_(model.shape(), model.tables(), train, Counted::kLeftOut),
-      dense_left_out_(model.shape(), model.tables().dense, train, Counted::kLeftOut),
-      z_(base_.size()) {}
+      left_out_(model.shape(), model.tables(), train, Counted::kLeftOut) {}
 
-absl::StatusOr<std::unique_ptr<TrainedRows>> TrainedRows::Create(const LogLinearModel& model,
+absl::StatusOr<std::unique_ptr<TrainedPart>> TrainedRows::Create(LogLinearModel& model,
                                                                  absl::Span<const int32_t> train) {
   std::unique_ptr<TrainedRows> made(new TrainedRows(model, train));
   std::vector<ParameterTensor> tensors;
@@ -54,11 +36,7 @@ absl::StatusOr<std::unique_ptr<TrainedRows>> TrainedRows::Create(const LogLinear
   return made;
 }
 
-void TrainedRows::LogitsOf(absl::Span<const EvidenceRow<float>> rows,
-                           absl::Span<const DenseRow<float>> dense, float* z) const {
-  std::copy(base_.begin(), base_.end(), z);
-  AddRows(rows, model_.gains(), z);
-  AddDenseRows(dense, model_.gains(), static_cast<int64_t>(z_.size()), z);
+void TrainedRows::Correct(absl::Span<const EvidenceRow<float>> rows, float* z) const {
   for (const EvidenceRow<float>& row : rows) {
     if (row.node < 0) continue;
     const float lambda = static_cast<float>(model_.gains()[row.lambda]);
@@ -75,29 +53,30 @@ double TrainedRows::LossAndGradient(absl::Span<const int64_t> examples) {
   const absl::Span<float> gradient = arena_.gradients();
   std::fill(gradient.begin(), gradient.end(), 0.0f);
   const float scale = static_cast<float>(1.0 / static_cast<double>(targets_.size()));
+  const int64_t vocab = model_.tables().vocab();
   double nats = 0;
-  ForTargets(targets_, left_out_, dense_left_out_, [&](int64_t t, auto rows, auto dense) {
-    LogitsOf(rows, dense, z_.data());
-    nats += SoftmaxGradientInPlace(z_.data(), static_cast<int64_t>(z_.size()), train_[t], scale);
+  const auto add_target = [&](size_t n, auto rows, auto, float* z) {
+    Correct(rows, z);
+    nats += SoftmaxGradientInPlace(z, vocab, train_[targets_[n]], scale);
     for (const EvidenceRow<float>& row : rows) {
       if (row.node < 0) continue;
       const float lambda = static_cast<float>(model_.gains()[row.lambda]);
       float* const to = gradient.data() + begin_[row.node];
-      for (size_t j = 0; j < row.type.size(); ++j) to[row.EntryOf(j)] += lambda * z_[row.type[j]];
+      for (size_t j = 0; j < row.type.size(); ++j) to[row.EntryOf(j)] += lambda * z[row.type[j]];
     }
-  });
+  };
+  left_out_.ForEach(absl::MakeConstSpan(targets_), model_.gains(), add_target);
   return nats / static_cast<double>(targets_.size());
 }
 
 std::vector<double> TrainedRows::Nats(absl::Span<const int32_t> stream,
                                       absl::Span<const int64_t> targets, Counted counted) {
-  PositionEvidence<float> evidence(model_.shape(), model_.tables(), stream, counted);
-  DenseEvidence<float> of_dense(model_.shape(), model_.tables().dense, stream, counted);
+  EvidenceLogits<float> logits(model_.shape(), model_.tables(), stream, counted);
   std::vector<double> nats;
   nats.reserve(targets.size());
-  ForTargets(targets, evidence, of_dense, [&](int64_t t, auto rows, auto dense) {
-    LogitsOf(rows, dense, z_.data());
-    nats.push_back(LogSumExp(z_.data(), static_cast<int64_t>(z_.size())) - z_[stream[t]]);
+  logits.ForEach(targets, model_.gains(), [&](size_t n, auto rows, auto, float* z) {
+    Correct(rows, z);
+    nats.push_back(LogSumExp(z, model_.tables().vocab()) - z[stream[targets[n]]]);
   });
   return nats;
 }

@@ -18,45 +18,35 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "core/log_linear/dense_evidence.h"
-#include "core/log_linear/log_linear_model.h"
-#include "core/math/parameter_arena.h"
+#include "core/log_linear/evidence_logits.h"
+#include "core/train/trained_part.h"
 
 namespace saffron {
 
-// Not thread-safe. No memory is allocated by steps.
-class TrainedRows {
+// A tensor "rows.LAGS" for each key, [1, entries]. They decay towards the solution.
+class TrainedRows : public TrainedPart {
  public:
-  // `model` and `train`, the stream that it counts, must outlive this. RESOURCE_EXHAUSTED when
-  // there is no memory.
-  static absl::StatusOr<std::unique_ptr<TrainedRows>> Create(const LogLinearModel& model,
+  // RESOURCE_EXHAUSTED when there is no memory.
+  static absl::StatusOr<std::unique_ptr<TrainedPart>> Create(LogLinearModel& model,
                                                              absl::Span<const int32_t> train);
 
-  // Mean loss of the targets train[t], t in `examples`; its gradient is left in arena().
-  double LossAndGradient(absl::Span<const int64_t> examples);
-  // -log P of ascending targets.
+  double LossAndGradient(absl::Span<const int64_t> examples) override;
   std::vector<double> Nats(absl::Span<const int32_t> stream, absl::Span<const int64_t> targets,
-                           Counted counted);
-
-  // A tensor "rows.LAGS" for each key, [1, entries]. They decay towards the solution.
-  ParameterArena<float>& arena() { return arena_; }
-  int64_t parameters() const { return static_cast<int64_t>(arena_.parameters().size()); }
+                           Counted counted) override;
+  ParameterArena<float>& arena() override { return arena_; }
+  int64_t parameters() const override { return static_cast<int64_t>(arena_.parameters().size()); }
 
  private:
   TrainedRows(const LogLinearModel& model, absl::Span<const int32_t> train);
-  // z[V] of a target with this evidence.
-  void LogitsOf(absl::Span<const EvidenceRow<float>> rows, absl::Span<const DenseRow<float>> dense,
-                float* z) const;
+  // Adds the corrections of these rows to z[V].
+  void Correct(absl::Span<const EvidenceRow<float>> rows, float* z) const;
 
   const LogLinearModel& model_;
   const absl::Span<const int32_t> train_;
-  const std::vector<float> base_;
-  PositionEvidence<float> left_out_;
-  DenseEvidence<float> dense_left_out_;
+  EvidenceLogits<float> left_out_;
   std::vector<int64_t> begin_;  // by node: of its tensor; -1: it has none
   ParameterArena<float> arena_;
   std::vector<int64_t> targets_;
-  std::vector<float> z_;
 };
 
 }  // namespace saffron

@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "absl/strings/str_cat.h"
 #include "core/log_linear/gain_objective.h"
 #include "core/model/registry.h"
 #include "core/train/evidence_network.h"
@@ -135,6 +136,38 @@ TEST_F(LogLinearTrialTest, TrainsItsRows) {
   EXPECT_EQ(after["solve/gain/1.2"], before["solve/gain/1.2"]);
   EXPECT_EQ(after["model/parameters"], before["model/parameters"]);
   EXPECT_LT(after["model/parameters_trained"], after["model/parameters"]);
+}
+
+TEST_F(LogLinearTrialTest, TrainsItsDenseTables) {
+  Params params = {{"model.order", int64_t{2}},
+                   {"model.dense", "x+c+r"},
+                   {"model.dense_bits", int64_t{12}},
+                   {"model.dense_context_lags", int64_t{1}},
+                   {"solve.gains", "knorm"}};
+  auto before = Run(params).metrics;
+  params.insert({{"train.steps", int64_t{40}},
+                 {"train.lr", 0.02},
+                 {"train.batch", int64_t{256}},
+                 {"model.trained", "dense"}});
+  auto after = Run(params).metrics, again = Run(params).metrics;
+  for (const char* split : {"train", "valid", "test"}) {
+    const std::string key = absl::StrCat(split, "/nats_per_token");
+    EXPECT_LT(after[key], before[key]);
+    EXPECT_EQ(again[key], after[key]);
+  }
+  EXPECT_EQ(after["solve/gain/c1"], before["solve/gain/c1"]);
+  EXPECT_EQ(after["model/parameters"], before["model/parameters"]);
+  EXPECT_EQ(after["model/parameters_trained"], (4 + 1 + 1) * 12 * 28);
+}
+
+TEST_F(LogLinearTrialTest, DenseTablesMayBeFrozenOneByOne) {
+  Params params = {{"model.dense", "x+r"},       {"model.dense_bits", int64_t{8}},
+                   {"model.trained", "dense"},   {"train.steps", int64_t{10}},
+                   {"train.batch", int64_t{64}}, {"train.lr", 0.02},
+                   {"train.keep", "last"}};
+  const double all = Test(params);
+  params.emplace("train.freeze", "dense.x1");
+  EXPECT_NE(Test(params), all);
 }
 
 TEST_F(LogLinearTrialTest, TrainsANetworkOnTopOrBesideItTheSameEveryTime) {
@@ -474,6 +507,8 @@ TEST_F(LogLinearTrialTest, RefusesWhatCannotBe) {
       refused(
           {{"model.order", int64_t{1}}, {"model.trained", "rows"}, {"train.steps", int64_t{3}}}),
       HasSubstr("model.trained: want gains, or a model.order of at least 2"));
+  EXPECT_THAT(refused({{"model.trained", "dense"}, {"train.steps", int64_t{3}}}),
+              HasSubstr("model.trained: want gains or rows, or a model.dense to train"));
   EXPECT_THAT(refused({{"solve.refold", false}, {"train.steps", int64_t{3}}}),
               HasSubstr("want true when train.steps"));
   EXPECT_THAT(refused({{"model.dense", "c+x"}}), HasSubstr("want one of"));
