@@ -72,9 +72,8 @@ absl::Status ArtifactStore::Place(const std::string& incoming, const ArtifactId&
   const std::string path = PathOf(id.sha256);
   RETURN_IF_ERROR(MakeFolders(std::filesystem::path(path).parent_path().string()));
   if (::rename(incoming.c_str(), path.c_str()) != 0) return FileError("rename to", path, errno);
-  SyncFolderOf(path);
-  SyncFolderOf(std::filesystem::path(path).parent_path().string());
-  return absl::OkStatus();
+  RETURN_IF_ERROR(SyncFolderOf(path));
+  return SyncFolderOf(std::filesystem::path(path).parent_path().string());
 }
 
 absl::Status ArtifactStore::Adopt(const ArtifactId& id, const std::string& path) {

@@ -148,8 +148,7 @@ absl::StatusOr<CorpusInfo> WriteCorpus(const std::string& fresh, const std::stri
     manifest.modified_ns = ModifiedNsOf(written);
     RETURN_IF_ERROR(WriteFileDurably(ManifestPath(fresh), {ManifestJson(manifest)}));
     RETURN_IF_ERROR(PutInPlace(fresh, folder));
-    SyncFolderOf(folder);
-    return absl::OkStatus();
+    return SyncFolderOf(folder);
   };
   const absl::Status status = write();
   std::error_code ignored;

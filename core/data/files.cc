@@ -117,15 +117,19 @@ absl::Status WriteFileAtomically(const std::string& path,
 
 absl::Status WriteFileDurably(const std::string& path, const std::vector<std::string_view>& parts) {
   RETURN_IF_ERROR(WriteThenRename(path, parts, /*durably=*/true));
-  SyncFolderOf(path);
-  return absl::OkStatus();
+  return SyncFolderOf(path);
 }
 
-void SyncFolderOf(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  const Descriptor parent(
-      OpenRetrying(folder.empty() ? "." : folder.string(), O_RDONLY | O_DIRECTORY));
-  if (parent.get() >= 0) ::fsync(parent.get());
+absl::Status SyncFolderOf(const std::string& path) {
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
+  const Descriptor descriptor(OpenRetrying(folder, O_RDONLY | O_DIRECTORY));
+  if (descriptor.get() < 0) return FileError("open", folder, errno);
+  // Some file systems cannot, and say so.
+  if (::fsync(descriptor.get()) != 0 && errno != EINVAL && errno != ENOTSUP) {
+    return FileError("fsync", folder, errno);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {

@@ -25,7 +25,7 @@ absl::Status WriteFileAtomically(const std::string& path,
 absl::Status WriteFileDurably(const std::string& path, const std::vector<std::string_view>& parts);
 
 // Makes the names in the folder that holds `path` outlast a power cut, where the file system can.
-void SyncFolderOf(const std::string& path);
+absl::Status SyncFolderOf(const std::string& path);
 
 // All bytes of a regular file. INVALID_ARGUMENT when it is something else (a folder, a device).
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);

@@ -40,6 +40,14 @@ TEST(Files, AFailedWriteNamesThePathAndLeavesNothing) {
   EXPECT_THAT(NamesIn(scratch.Path("")), testing::ElementsAre("folder"));
 }
 
+TEST(Files, ANameThatCannotBeMadeToLastIsAnError) {
+  Scratch scratch;
+  EXPECT_TRUE(SyncFolderOf(scratch.Path("any")).ok());
+  const absl::Status status = SyncFolderOf(scratch.Path("gone/any"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("gone"));
+}
+
 TEST(Files, SystemErrorsBecomeTheStatusesThatCallersTellApart) {
   EXPECT_EQ(FileError("write", "f", ENOSPC).code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(FileError("open", "f", EACCES).code(), absl::StatusCode::kPermissionDenied);

@@ -165,35 +165,51 @@ TEST_F(MemoryTest, NoStepOfAnyFamilyAndOptimiserAllocates) {
   }
 }
 
-// Parameters, gradients and Adam's two moments, and the network's workspace beside them: as steps
-// take nothing, what is held after them is the peak.
-TEST_F(MemoryTest, ATransformersPeakIsFourTimesItsParametersAndItsActivations) {
+// What a dense transformer's step has to hold beside parameters, gradients and moments, by its
+// sizes alone: what the backward pass reads of a chunk of 192 rows, one layer's gradients, a block
+// of logits, and two packed copies of every weight that a product has.
+int64_t NumbersOfAStep(const TransformerShape& shape) {
+  const int64_t h = StrideOf<float>(shape.width), rows = 192;
+  int64_t a_row = 0, copied = int64_t{shape.width} * shape.vocab;
+  for (const TransformerLayerShape& layer : shape.layers) {
+    // x, n1, q, k, v, attended, x1, n2; an MLP's units before and after; attention's weights.
+    a_row +=
+        8 * h + 2 * StrideOf<float>(layer.mlp_width) + layer.heads * StrideOf<float>(shape.context);
+    copied += 4 * shape.width * shape.width + 2 * shape.width * layer.mlp_width;
+  }
+  // The top, what the readout reads, their gradients; those of n, q, k, v, attended, units.
+  a_row += 4 * h + 5 * h + StrideOf<float>(shape.layers[0].mlp_width);
+  return rows * (a_row + StrideOf<float>(shape.vocab)) + 2 * copied;
+}
+
+// As steps take nothing, what is held after them is the peak.
+TEST_F(MemoryTest, ATransformersPeakIsThatOfItsSizes) {
   TransformerShape shape;
   shape.vocab = 2000;
-  shape.width = 64;
-  shape.context = 32;
-  shape.layers.assign(3, {.heads = 4,
-                          .kv_heads = 4,
-                          .key_dim = 16,
-                          .value_dim = 16,
-                          .mlp_width = 256,
-                          .rope_frequencies = RopeFrequencies(16)});
-  for (const int experts : {0, 4}) {
-    shape.layers[1].moe.experts = experts;
-    std::vector<int32_t> tokens(32 * 16, 7);
+  shape.width = 128;
+  shape.context = 64;
+  shape.mlp = MlpKind::kGelu;
+  for (const int layers : {1, 4}) {
+    shape.layers.assign(layers, {.heads = 4,
+                                 .kv_heads = 4,
+                                 .key_dim = 32,
+                                 .value_dim = 32,
+                                 .mlp_width = 512,
+                                 .rope_frequencies = RopeFrequencies(32)});
+    std::vector<int32_t> tokens(64 * 16, 7);
     const int64_t before = live_bytes;
     {
       const auto network = *TransformerNetwork<float>::Create(shape, {});
       const auto optimizer = *MakeOptimizer<float>("adamw", {});
       ASSERT_TRUE(optimizer->Prepare(network->arena()).ok());
       for (int64_t step = 1; step <= 2; ++step) {
-        network->LossAndGradient(tokens, tokens, 32, step);
+        network->LossAndGradient(tokens, tokens, 64, step);
         optimizer->Step(network->arena(), 0.001);
       }
-      const auto parameters = static_cast<double>(network->layout().size);
-      const double wanted =
-          4 * sizeof(float) * parameters + static_cast<double>(network->workspace_bytes());
-      EXPECT_NEAR(static_cast<double>(live_bytes - before) / wanted, 1, 0.1) << experts;
+      const int64_t wanted = 4 * network->layout().size + NumbersOfAStep(shape);
+      EXPECT_NEAR(static_cast<double>(live_bytes - before) / static_cast<double>(4 * wanted), 1,
+                  0.05)
+          << layers;
     }
     EXPECT_LT(live_bytes - before, 10'000) << "all of it is given back";
   }
