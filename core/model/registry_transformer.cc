@@ -124,6 +124,14 @@ std::vector<ParamSpec> TransformerParams() {
        .min = 2,
        .max = 4096,
        .relevant_when = {transformer}},
+      {.key = "model.packing",
+       .type = ParamType::kString,
+       .default_value = "stream",
+       .doc = "Whether a token sees the documents before its own in its window, in training and "
+              "in evaluation (stream), or its own alone, with positions and experts' slots counted "
+              "from where that begins.",
+       .choices = {"stream", "document"},
+       .relevant_when = {transformer}},
       {.key = "model.dropout",
        .type = ParamType::kDouble,
        .default_value = 0.0,

@@ -3,6 +3,8 @@
 // Training example w is targets wT .. wT+T-1 of the training stream (T = model.window), each from
 // the tokens before it in the window and the one before the window; documents follow each other
 // across it, a rest of fewer than T tokens is left out. A step takes train.batch / T windows.
+// With model.packing document a token sees those of its own document alone, which <eod>, the end of
+// the one before, begins: a target's evidence is the text of its document in the window.
 //
 // Evaluation slides a window of T over the scored targets by half of it and scores the later half,
 // so that every target is predicted from T/2 to T tokens, as a model of that context would be used.
@@ -35,9 +37,16 @@ class TransformerTrial : public TrialModel, public Trainable {
     ASSIGN_OR_RETURN(task_, TextTask::Load(inputs));
     window_ = inputs.variant.Int("model.window");
     const auto tokens = static_cast<int64_t>(task_->data().train.size());
-    if (tokens > window_) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("model.window: want fewer than the ", tokens,
-                                                   " tokens of training text, got ", window_));
+    if (tokens <= window_) {
+      return absl::InvalidArgumentError(absl::StrCat("model.window: want fewer than the ", tokens,
+                                                     " tokens of training text, got ", window_));
+    }
+    keeps_documents_apart_ = inputs.variant.String("model.packing") == "document";
+    if (!keeps_documents_apart_ || task_->data().eod != 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model.packing: want stream where documents end in <unk>, for <eod> is too rare for a "
+        "vocabulary of ",
+        task_->data().vocab, " types; got document (a larger data.vocab has it)"));
   }
 
   absl::Status Start(const TrialInputs& inputs) override {
@@ -51,6 +60,7 @@ class TransformerTrial : public TrialModel, public Trainable {
     }
     options.dropout_seed = inputs.seed;
     options.moe = MoeTrainingOf(v);
+    if (keeps_documents_apart_) options.document_begin = data.eod;
     options.bf16 = v.String("train.precision") == "bf16";
     flops_ = EstimateCost(v).target_flops;
     ASSIGN_OR_RETURN(const TransformerShape shape, ShapeToTrain(inputs, data.vocab));
@@ -195,6 +205,7 @@ class TransformerTrial : public TrialModel, public Trainable {
   }
 
   std::optional<TextTask> task_;
+  bool keeps_documents_apart_ = false;
   int64_t window_ = 0, step_ = 0, taken_ = 0;  // taken_: tokens of this step so far
   std::unique_ptr<TransformerNetwork<float>> network_;
   std::vector<int32_t> inputs_, targets_;  // of a batch

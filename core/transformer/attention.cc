@@ -148,7 +148,10 @@ void AttentionForward(const AttentionShape& shape, Rows<T> q, Rows<T> k, Rows<T>
     ForBlocks(shape, [&](int64_t t, int64_t rows, int64_t columns) {
       right.template Multiply<false>(rows, columns, shape.key_dim, query.From(t), a.From(t));
       for (int64_t r = t; r < t + rows; ++r) {
-        SoftmaxRow(a.row(r), r, Reach(shape, r + 1), columns, ScaleOf<T>(shape), slope);
+        const int64_t first = shape.first == nullptr ? 0 : shape.first[r];
+        T* const seen = std::fill_n(a.row(r), first, T{0});
+        SoftmaxRow(seen, r - first, Reach(shape, r + 1) - first, columns - first, ScaleOf<T>(shape),
+                   slope);
       }
     });
     right.Pack(n, shape.value_dim, value.data, value.stride);

@@ -1,6 +1,6 @@
 #pragma once
 // Scaled dot-product attention of whole sequences, head by head.
-//   S = Q K' / sqrt(key_dim) + bias,   A = softmax(S) over the tokens seen,   O = A V
+//   S = Q K' / sqrt(key_dim) + bias,   A = softmax(S) over the tokens seen (0 elsewhere),   O = A V
 //   dV = A' dO,   dA = dO V',   dS = A (dA - rowsum(dA A)),   dQ = dS K / sqrt(key_dim),
 //   dK = dS' Q / sqrt(key_dim);  the query heads of one key/value head add up
 // bias = -slope_e (t - j) with ALiBi. Vaswani et al., 2017; grouped heads: Ainslie et al., "GQA",
@@ -18,6 +18,7 @@ struct AttentionShape {
   int64_t key_dim = 1, value_dim = 1;
   bool causal = true;
   const double* slopes = nullptr;     // [heads], ALiBi alone
+  const int32_t* first = nullptr;     // [length]: the first token that each token sees; null: 0
   const Bf16Scratch* bf16 = nullptr;  // not null: products in bfloat16; only where T is float
 
   // Row stride of a head's A, and numbers of the A of one sequence.

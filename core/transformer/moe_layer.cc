@@ -163,13 +163,14 @@ void MoeLayer<T>::Route(const Chunk& chunk, Rows<T> x, MoeLosses& losses) {
       first_probability_[r] = p >= 0 ? p : 0;
     }
   }
-  const int64_t capacity =
-      ExpertCapacity(chunk.length, moe_->experts,
-                     chunk.train ? moe_->capacity_factor : moe_->eval_capacity_factor);
-  for (int64_t row = 0; row < rows; row += chunk.length) {
-    TakeSlots(*moe_, chunk.length, capacity, uniforms_ + row * top,
+  const double factor = chunk.train ? moe_->capacity_factor : moe_->eval_capacity_factor;
+  for (int64_t row = 0, n; row < rows; row += n) {
+    n = chunk.DocumentEnd(row) - row;
+    TakeSlots(*moe_, n, ExpertCapacity(n, moe_->experts, factor), uniforms_ + row * top,
               {counts_, order_, first_probability_ == nullptr ? nullptr : first_probability_ + row},
               choices_ + row * top);
+  }
+  for (int64_t row = 0; row < rows; row += chunk.length) {
     CountFirstChoices(row, chunk.length);
     for (int64_t t = 0; t < chunk.length; ++t) {
       double sum = 0;

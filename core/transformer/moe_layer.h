@@ -3,7 +3,8 @@
 //   s = x W_r (in double),   p = softmax s,   y_t = sum_j kept_tj G_tj f_{i_j}(x_t)
 // A token that nobody kept gets 0: only the residual passes. Rows are gathered by expert, go
 // through one product per expert and matrix, and are added back; which token sits where is a list,
-// never a matrix. The group in which slots are counted is a sequence.
+// never a matrix. The group in which slots are counted is a sequence, or a document of it where
+// these are apart (chunk.h).
 //
 // Backward, with a_tj = <dy_t, f_{i_j}(x_t)> for kept choices, else 0; decisions carry no gradient:
 //   ds_{t,i_j} = G_tj (a_tj - sum_l G_tl a_tl)                        (gates over the selected)

@@ -128,9 +128,10 @@ void TransformerLayer<T>::ForwardAttention(const Chunk& chunk, T* scratch) {
     Rotate(rows, chunk.length, size_->heads, size_->key_dim / 2, w.rotary, at_.q);
     Rotate(rows, chunk.length, size_->kv_heads, size_->key_dim / 2, w.rotary, at_.k);
   }
-  const AttentionShape attention = attention_shape(chunk.length);
+  AttentionShape attention = attention_shape(chunk.length);
   for (int64_t s = 0; s < chunk.sequences; ++s) {
     const int64_t row = s * chunk.length;
+    if (chunk.document != nullptr) attention.first = chunk.document + row;
     AttentionForward(attention, at_.q.From(row), at_.k.From(row), at_.v.From(row),
                      at_.attended.From(row),
                      at_.attention_weights + s * attention.weights_size<T>(), scratch);

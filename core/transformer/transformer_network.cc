@@ -34,6 +34,11 @@ void ForEvenParts(int64_t n, int64_t most, F f) {
   for (int64_t i = 0; i < parts; ++i) f(n * i / parts, n * (i + 1) / parts - n * i / parts);
 }
 
+// Of a row, in its document.
+int64_t PositionOf(const Chunk& chunk, int64_t row) {
+  return row % chunk.length - (chunk.document == nullptr ? 0 : chunk.document[row]);
+}
+
 template <typename T>
 void AddRow(int64_t n, const T* x, T* y) {
   ForLanes<T>(
@@ -58,6 +63,7 @@ absl::StatusOr<std::unique_ptr<TransformerNetwork<T>>> TransformerNetwork<T>::Cr
   CHECK(options.dropout >= 0 && options.dropout < 1) << "dropout " << options.dropout;
   CHECK(options.label_smoothing >= 0 && options.label_smoothing < 1)
       << "label smoothing " << options.label_smoothing;
+  CHECK(options.document_begin < 0 || shape.causal) << "documents apart without a causal mask";
   CHECK(!options.bf16 || sizeof(T) == sizeof(float)) << "products of doubles in bfloat16";
   if (options.bf16 && !CpuHasBf16()) {
     return absl::UnimplementedError(
@@ -91,6 +97,7 @@ void TransformerNetwork<T>::TakeWorkspace(Workspace<T>& workspace) {
   z_ = workspace.TakeRows(logit_rows_, shape_.vocab);
   readout_ = workspace.TakeWeight(shape_.width, shape_.vocab, train);
   if (options_.bf16) TakeBf16Scratch(workspace);
+  if (options_.document_begin >= 0) document_ = workspace.template TakeAs<int32_t>(chunk_rows_);
   if (!train) return;
   dreadout_in_ = workspace.TakeRows(chunk_rows_, shape_.width);
   dx_ = workspace.TakeRows(chunk_rows_, shape_.width);
@@ -148,7 +155,7 @@ void TransformerNetwork<T>::Embed(const Chunk& chunk, const int32_t* inputs, Row
   for (int64_t r = 0; r < chunk.rows(); ++r) {
     std::copy_n(params + layout_.tok_embed + inputs[r] * h, h, x.row(r));
     if (layout_.pos_embed >= 0) {
-      AddRow(h, params + layout_.pos_embed + r % chunk.length * h, x.row(r));
+      AddRow(h, params + layout_.pos_embed + PositionOf(chunk, r) * h, x.row(r));
     }
   }
   if (!chunk.train || options_.dropout == 0) return;
@@ -164,7 +171,7 @@ void TransformerNetwork<T>::EmbedBackward(const Chunk& chunk, const int32_t* inp
   for (int64_t r = 0; r < chunk.rows(); ++r) {
     AddRow(h, dx.row(r), gradient + layout_.tok_embed + inputs[r] * h);
     if (layout_.pos_embed >= 0) {
-      AddRow(h, dx.row(r), gradient + layout_.pos_embed + r % chunk.length * h);
+      AddRow(h, dx.row(r), gradient + layout_.pos_embed + PositionOf(chunk, r) * h);
     }
   }
 }
@@ -208,9 +215,25 @@ void TransformerNetwork<T>::ForLogitBlocks(int64_t rows, F f) {
 }
 
 template <typename T>
+const int32_t* TransformerNetwork<T>::FindDocuments(const int32_t* inputs, int64_t sequences,
+                                                    int64_t length) {
+  if (options_.document_begin < 0) return nullptr;
+  int64_t row = 0;
+  for (int64_t s = 0; s < sequences; ++s) {
+    int32_t begin = 0;
+    for (int32_t t = 0; t < length; ++t, ++row) {
+      if (inputs[row] == options_.document_begin) begin = t;
+      document_[row] = begin;
+    }
+  }
+  return document_;
+}
+
+template <typename T>
 template <typename F>
-void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t step,
-                                      int64_t first_drawn, bool train, F f) {
+void TransformerNetwork<T>::ForChunks(absl::Span<const int32_t> inputs, int64_t length,
+                                      int64_t step, int64_t first_drawn, bool train, F f) {
+  const auto tokens = static_cast<int64_t>(inputs.size());
   CHECK(length >= 1 && length <= shape_.context && tokens % length == 0)
       << tokens << " tokens in sequences of " << length << ", context " << shape_.context;
   router_losses_ = {};
@@ -222,7 +245,8 @@ void TransformerNetwork<T>::ForChunks(int64_t tokens, int64_t length, int64_t st
             .step = step,
             .first_drawn = first_drawn + first * length,
             .train = train,
-            .batch = tokens});
+            .batch = tokens,
+            .document = FindDocuments(inputs.data() + first * length, count, length)});
   });
 }
 
@@ -265,7 +289,7 @@ double TransformerNetwork<T>::LossAndGradient(absl::Span<const int32_t> inputs,
   std::fill(arena_.gradients().begin(), arena_.gradients().end(), T{0});
   Pack(/*backward=*/true);
   double loss = 0;
-  ForChunks(inputs.size(), length, step, first_drawn, /*train=*/true, [&](const Chunk& chunk) {
+  ForChunks(inputs, length, step, first_drawn, /*train=*/true, [&](const Chunk& chunk) {
     const int32_t* const tokens = inputs.data() + chunk.first;
     Forward(chunk, tokens);
     loss += ReadoutBackward(chunk, targets.data() + chunk.first, 1.0 / counted);
@@ -300,7 +324,7 @@ Evaluation TransformerNetwork<T>::Evaluate(absl::Span<const int32_t> inputs,
   CHECK(inputs.size() == targets.size()) << inputs.size() << " inputs, " << targets.size();
   Evaluation result;
   Pack(/*backward=*/false);
-  ForChunks(inputs.size(), length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
+  ForChunks(inputs, length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
     const int32_t* const wanted = targets.data() + chunk.first;
     Forward(chunk, inputs.data() + chunk.first);
     if (routing_observer_) ShowRouting(chunk, inputs.data() + chunk.first);
@@ -321,7 +345,7 @@ void TransformerNetwork<T>::Logits(absl::Span<const int32_t> inputs, int64_t len
   const int64_t v = shape_.vocab;
   CHECK(logits.size() == inputs.size() * v) << logits.size() << " logits";
   Pack(/*backward=*/false);
-  ForChunks(inputs.size(), length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
+  ForChunks(inputs, length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
     Forward(chunk, inputs.data() + chunk.first);
     ForLogitBlocks(chunk.rows(), [&](int64_t row, int64_t count) {
       LogitsOf(chunk, row, count);
@@ -338,7 +362,7 @@ void TransformerNetwork<T>::Hidden(absl::Span<const int32_t> inputs, int64_t len
   const int64_t h = shape_.width;
   CHECK(hidden.size() == inputs.size() * h) << hidden.size() << " numbers";
   Pack(/*backward=*/false);
-  ForChunks(inputs.size(), length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
+  ForChunks(inputs, length, 0, 0, /*train=*/false, [&](const Chunk& chunk) {
     Forward(chunk, inputs.data() + chunk.first);
     for (int64_t r = 0; r < chunk.rows(); ++r) {
       std::copy_n(readout_in_.row(r), h, hidden.data() + (chunk.first + r) * h);

@@ -36,6 +36,10 @@ class TransformerNetwork {
     // Operands of the weights' products in bfloat16, with sums, parameters and all else in T, which
     // must be float.
     bool bf16 = false;
+    // Not negative: a token sees nothing before the last such token among itself and those before
+    // it, positions are counted from there, and experts have slots for each of these stretches
+    // apart. Only where the shape is causal.
+    int32_t document_begin = -1;
     // Room in the arena behind the network's own tensors for a vector that is trained along: its
     // name and its columns, of which there may be none. The network leaves a gradient of zero
     // there.
@@ -99,10 +103,12 @@ class TransformerNetwork {
   void Forward(const Chunk& chunk, const int32_t* inputs);
   void LogitsOf(const Chunk& chunk, int64_t row, int64_t rows);  // rows of readout_in_ to z_
   double ReadoutBackward(const Chunk& chunk, const int32_t* targets, double scale);
-  // Calls f(chunk) for all chunks of a batch of `tokens`.
+  // Chunk::document of a chunk of these inputs.
+  const int32_t* FindDocuments(const int32_t* inputs, int64_t sequences, int64_t length);
+  // Calls f(chunk) for all chunks of a batch.
   template <typename F>
-  void ForChunks(int64_t tokens, int64_t length, int64_t step, int64_t first_drawn, bool train,
-                 F f);
+  void ForChunks(absl::Span<const int32_t> inputs, int64_t length, int64_t step,
+                 int64_t first_drawn, bool train, F f);
   template <typename F>
   void ForLogitBlocks(int64_t rows, F f);
 
@@ -119,7 +125,8 @@ class TransformerNetwork {
   Rows<T> top_;         // output of the last layer
   Rows<T> readout_in_;  // FinalNorm(top_)
   Rows<T> dreadout_in_, dx_, embed_mask_;
-  Rows<T> z_;  // [logit_rows_, vocab]
+  Rows<T> z_;                    // [logit_rows_, vocab]
+  int32_t* document_ = nullptr;  // [chunk_rows_], with Options::document_begin alone
   NormState<T> final_state_;
   PackedWeight<T> readout_;
   Bf16Scratch bf16_;

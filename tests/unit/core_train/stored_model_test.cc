@@ -124,6 +124,33 @@ TEST_F(StoredModelTest, NextTokensAreADistributionThatTheLossAgreesWith) {
   }
 }
 
+TEST_F(StoredModelTest, WhatCameBeforeADocumentIsSeenOnlyByAModelOfTheStream) {
+  for (const char* packing : {"stream", "document"}) {
+    Run({{"model.type", "transformer"},
+         {"model.hidden_width", int64_t{8}},
+         {"model.window", int64_t{16}},
+         {"model.packing", packing},
+         {"train.steps", int64_t{12}},
+         {"train.lr", 0.05}},
+        {"best"});
+    const auto model = Open("best");
+    ASSERT_NE(model, nullptr);
+    const TextRequest request = {.corpus = "tiny", .vocab = 28};
+    const int32_t eod = (*data_.Text(request))->eod;
+    ASSERT_NE(eod, 0);
+    const auto after = model->NextTokenNats({7, 11, 3, eod, 5, 2, 9});
+    const auto after_another = model->NextTokenNats({12, 1, 4, eod, 5, 2, 9});
+    const auto alone = model->NextTokenNats({5, 2, 9});
+    ASSERT_TRUE(after.ok() && after_another.ok() && alone.ok());
+    if (std::string(packing) == "stream") {
+      EXPECT_NE(*after, *after_another);
+      continue;
+    }
+    EXPECT_EQ(*after, *after_another);
+    for (size_t i = 0; i < alone->size(); ++i) EXPECT_NEAR((*after)[i], (*alone)[i], 1e-5) << i;
+  }
+}
+
 TEST_F(StoredModelTest, AnotherCorpusUnderTheSameNameIsRefused) {
   Run(kTuned, {"best"});
   std::vector<std::string> files;

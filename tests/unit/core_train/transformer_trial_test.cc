@@ -51,6 +51,7 @@ TEST_F(TransformerTrialTest, EveryKindTrainsAndReportsWhatTheRegistrySays) {
                                {"model.mlp", "relu"},
                                {"model.unit_bias", "additive"},
                                {"train.init", "random"},
+                               {"model.packing", "document"},
                                {"model.tie", false}},
                         Params{{"model.positions", "none"},
                                {"model.mlp", "gelu_tanh"},
@@ -157,6 +158,36 @@ TEST_F(TransformerTrialTest, ShapesThatDoNotDivideAreRefusedByName) {
   EXPECT_THAT(error({{"solve.readout", "ridge"}}), HasSubstr("solve.readout: want model.tie"));
   EXPECT_THAT(error({{"model.hidden_width", int64_t{4}}}), HasSubstr("solve.embedding: want"));
   EXPECT_THAT(error({{"model.type", "mlp"}}), HasSubstr("model.input: want pixels"));
+}
+
+TEST_F(TransformerTrialTest, KeepingDocumentsApartChangesEvaluationAndTrainingAlike) {
+  Params params = {{"train.init", "random"},
+                   {"model.window", int64_t{32}},
+                   {"train.batch", int64_t{1024}},
+                   {"train.steps", int64_t{1}}};
+  // Before the first step, and its loss.
+  const auto start = [&](const char* packing) {
+    params["model.packing"] = packing;
+    Recorder recorder;
+    Run(params, &recorder);
+    std::map<std::string, double> values;
+    for (const Measurement& m : recorder.measurements) values.emplace(m.key, m.value);
+    return values;
+  };
+  const auto stream = start("stream"), apart = start("document");
+  for (const char* key : {"valid/nats_per_token", "train/loss"}) {
+    EXPECT_NE(stream.at(key), apart.at(key)) << key;
+    EXPECT_NEAR(stream.at(key), apart.at(key), 0.05) << key;
+  }
+}
+
+TEST_F(TransformerTrialTest, DocumentsThatEndInUnknownWordsCannotBeKeptApart) {
+  Recorder recorder;
+  const Params params = {{"model.packing", "document"}, {"data.vocab", int64_t{16}}};
+  const auto result = RunTrial(MustResolve(Tiny(params)), 3, fingerprint_,
+                               {.data = &data_, .statistics = &cache_}, recorder);
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(result.status().message()), ::testing::HasSubstr("model.packing: want"));
 }
 
 TEST_F(TransformerTrialTest, AWindowLongerThanTheTextIsRefused) {

@@ -117,6 +117,23 @@ const Case kCases[] = {
                           .slots = SlotOrder::kChoiceMajor};
        o.moe = {.z_loss = 0, .balance_loss = 0};
      }},
+    {"DocumentsApartWithLearnedPositionsAndGroupedHeads",
+     [](TransformerShape& s, Network::Options& o) {
+       s.positions = PositionKind::kLearned;
+       o.document_begin = 4;
+     }},
+    {"DocumentsApartWithAlibiAndExperts",
+     [](TransformerShape& s, Network::Options& o) {
+       s.positions = PositionKind::kAlibi;
+       s.layers[1].moe = {.experts = 3, .capacity_factor = 1};
+       o.moe = {.z_loss = 0.03, .balance_loss = 0.2};
+       o.document_begin = 4;
+     }},
+    {"DocumentsApartWithRope",
+     [](TransformerShape& s, Network::Options& o) {
+       s.positions = PositionKind::kRope;
+       o.document_begin = 4;
+     }},
     {"NoLayers", [](TransformerShape& s, Network::Options&) { s.layers.clear(); }},
 };
 
