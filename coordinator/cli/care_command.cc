@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -14,6 +13,7 @@
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/table.h"
 #include "coordinator/store/backup.h"
+#include "coordinator/store/filesystem.h"
 #include "coordinator/store/integrity.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/sweep/quantities.h"
@@ -48,8 +48,8 @@ absl::StatusOr<ExitCode> Backup(const Cli& cli, const BackupCommandOptions& opti
 }
 
 absl::StatusOr<ExitCode> Check(const Cli& cli, bool quick) {
-  std::error_code error;
-  if (!std::filesystem::exists(cli.database, error)) {
+  ASSIGN_OR_RETURN(const bool is_there, FindDatabaseFile(cli.database));
+  if (!is_there) {
     return absl::NotFoundError(absl::StrCat(cli.database, ": there is no such database"));
   }
   ASSIGN_OR_RETURN(Database db, Database::Open(cli.database, Database::Mode::kReadOnly));

@@ -15,6 +15,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
+#include "coordinator/store/filesystem.h"
+#include "coordinator/store/schema.h"
+#include "coordinator/store/sqlite.h"
 #include "core/base/status_macros.h"
 #include "worker/worker.h"
 
@@ -88,6 +91,15 @@ Place PlaceOf(const Cli& cli) {
   // A database that was named is not exchanged for whichever is served at the default address.
   if (cli.database != kDefaultDatabase) return {"", serves};
   return {kDefaultAddress, absl::StrCat(serves, ", and none ", answers, kDefaultAddress), true};
+}
+
+// FAILED_PRECONDITION: no coordinator can ever serve such a file. OK where one may be about to.
+absl::Status CheckServable(const std::string& database) {
+  ASSIGN_OR_RETURN(const bool is_there, FindDatabaseFile(database));
+  if (!is_there) return absl::OkStatus();
+  ASSIGN_OR_RETURN(Database db, Database::Open(database, Database::Mode::kReadOnly));
+  const absl::Status status = ReadSchemaVersion(db, database).status();
+  return absl::IsFailedPrecondition(status) ? status : absl::OkStatus();
 }
 
 class RemoteSource : public ReadSource {
@@ -184,6 +196,8 @@ absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli, absl::Duratio
         }
         return Coordinator{place.address, v1::RoadmapService::NewStub(channel)};
       }
+    } else {
+      RETURN_IF_ERROR(CheckServable(cli.database));
     }
     if (absl::Now() - begun >= within) {
       return absl::UnavailableError(absl::StrCat(

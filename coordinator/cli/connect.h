@@ -49,7 +49,7 @@ struct Coordinator {
 
 // The one named by --coordinator, else the one that serves --db, else, where no database was named
 // either, the one at the default address. One that is just starting is waited for. UNAVAILABLE:
-// nobody answers there.
+// nobody answers there. FAILED_PRECONDITION: the named --db cannot be a database that one serves.
 absl::StatusOr<Coordinator> ConnectToCoordinatorOf(const Cli& cli,
                                                    absl::Duration within = absl::Seconds(5));
 

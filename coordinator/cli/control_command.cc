@@ -12,6 +12,7 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
 #include "coordinator/cli/roadmap_selection.h"
+#include "coordinator/cli/views.h"
 #include "coordinator/report/listing.h"
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/read_source.h"
@@ -20,6 +21,7 @@
 #include "coordinator/sweep/quantities.h"
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
+#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -71,13 +73,10 @@ absl::StatusOr<v1::ControlRequest> RequestFor(ReadSource& source, const RoadmapN
   return request;
 }
 
-void PrintChanged(const Cli& cli, int64_t trials, const std::string& done) {
-  if (cli.output == OutputMode::kTable) {
-    PrintMessage(absl::StrCat(Plural(trials, "trial"), " ", done));
-  } else {
-    PrintResult({.columns = {"trials_changed"}, .rows = {{trials}}}, {.mode = cli.output},
-                std::cout);
-  }
+std::vector<std::string> Names(const std::vector<RoadmapName>& roadmaps) {
+  std::vector<std::string> names;
+  for (const RoadmapName& roadmap : roadmaps) names.push_back(roadmap.name);
+  return names;
 }
 
 using Call = grpc::Status (v1::RoadmapService::Stub::*)(grpc::ClientContext*,
@@ -114,19 +113,29 @@ absl::StatusOr<ExitCode> Cancel(Cli& cli, const ControlOptions& options) {
   ASSIGN_OR_RETURN(const Target target, FindTarget(cli, options.roadmaps));
   ASSIGN_OR_RETURN(const int64_t changed,
                    CallAll(target, options, &v1::RoadmapService::Stub::Cancel));
-  PrintChanged(cli, changed, "cancelled");
+  PrintRecord({{"trials_changed", changed}, {"roadmaps", Names(target.roadmaps)}}, cli.output,
+              std::cout);
+  if (changed == 0) {
+    PrintMessage("no such trial is queued or running: nothing to cancel");
+    return ExitCode::kNothingMatched;
+  }
+  PrintMessage(absl::StrCat(Plural(changed, "trial"), " cancelled"));
   return ExitCode::kDone;
 }
 
 absl::StatusOr<ExitCode> Pause(Cli& cli, const ControlOptions& options) {
   ASSIGN_OR_RETURN(const Target target, FindTarget(cli, options.roadmaps));
+  int64_t paused = 0;
   for (const RoadmapName& roadmap : target.roadmaps) {
     ASSIGN_OR_RETURN(const bool changed,
                      SetPaused(target.coordinator, roadmap, true, options.reason));
+    paused += changed;
     PrintMessage(absl::StrCat(
         roadmap.name, changed ? " is paused: what runs goes on to its end, nothing new starts"
                               : " was paused already"));
   }
+  PrintRecord({{"roadmaps_changed", paused}, {"roadmaps", Names(target.roadmaps)}}, cli.output,
+              std::cout);
   return ExitCode::kDone;
 }
 
@@ -134,6 +143,7 @@ absl::StatusOr<ExitCode> Pause(Cli& cli, const ControlOptions& options) {
 // failed.
 absl::StatusOr<ExitCode> Resume(Cli& cli, const ControlOptions& options) {
   ASSIGN_OR_RETURN(Target target, FindTarget(cli, options.roadmaps));
+  const std::vector<std::string> all = Names(target.roadmaps);
   std::vector<RoadmapName> running;
   for (const RoadmapName& roadmap : target.roadmaps) {
     bool unpaused = false;
@@ -147,11 +157,17 @@ absl::StatusOr<ExitCode> Resume(Cli& cli, const ControlOptions& options) {
       running.push_back(roadmap);
     }
   }
-  if (running.empty()) return ExitCode::kDone;
-  target.roadmaps = running;
+  const auto unpaused = std::ssize(all) - std::ssize(running);
+  target.roadmaps = std::move(running);
   ASSIGN_OR_RETURN(const int64_t changed,
                    CallAll(target, options, &v1::RoadmapService::Stub::Resume));
-  PrintChanged(cli, changed, "queued again");
+  PrintRecord({{"trials_changed", changed}, {"roadmaps_unpaused", unpaused}, {"roadmaps", all}},
+              cli.output, std::cout);
+  if (changed == 0 && unpaused == 0) {
+    PrintMessage("nothing is paused, and no such trial was cancelled or failed: nothing to resume");
+    return ExitCode::kNothingMatched;
+  }
+  if (changed > 0) PrintMessage(absl::StrCat(Plural(changed, "trial"), " queued again"));
   return ExitCode::kDone;
 }
 
@@ -235,21 +251,18 @@ absl::StatusOr<ExitCode> Retry(Cli& cli, const RetryOptions& options) {
     changed += response.trials_changed();
     for (const auto& [failure, count] : response.failed_as()) failed_as[failure] += count;
   }
+  ResultTable table{.columns = {"failure_class", "trials"}, .rows = {}};
+  std::string text;
+  for (const auto& [failure, count] : failed_as) {
+    table.rows.push_back({failure, count});
+    absl::StrAppend(&text, text.empty() ? "" : ", ", count, " ", failure);
+  }
+  if (cli.output != OutputMode::kTable) PrintResult(table, {.mode = cli.output}, std::cout);
   if (failed_as.empty()) {
     PrintMessage("no trial failed like that");
     return ExitCode::kNothingMatched;
   }
-  if (cli.output == OutputMode::kTable) {
-    std::string text;
-    for (const auto& [failure, count] : failed_as) {
-      absl::StrAppend(&text, text.empty() ? "" : ", ", count, " ", failure);
-    }
-    PrintMessage(absl::StrCat(Plural(changed, "trial"), " queued again; failed as: ", text));
-    return ExitCode::kDone;
-  }
-  ResultTable table{.columns = {"failure_class", "trials"}, .rows = {}};
-  for (const auto& [failure, count] : failed_as) table.rows.push_back({failure, count});
-  PrintResult(table, {.mode = cli.output}, std::cout);
+  PrintMessage(absl::StrCat(Plural(changed, "trial"), " queued again; failed as: ", text));
   return ExitCode::kDone;
 }
 
@@ -265,6 +278,9 @@ absl::StatusOr<ExitCode> SetPriority(Cli& cli, const ControlOptions& options, do
         target.coordinator.stub->SetPriority(context.get(), request, &response)));
     PrintMessage(absl::StrCat(roadmap.name, " has priority ", FormatNumber(priority),
                               response.changed() ? "" : " already"));
+    PrintRecord(
+        {{"roadmap", roadmap.name}, {"priority", priority}, {"changed", response.changed()}},
+        cli.output, std::cout);
   }
   return ExitCode::kDone;
 }

@@ -1,12 +1,12 @@
 #include "coordinator/cli/local_plan.h"
 
-#include <filesystem>
 #include <map>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "coordinator/rpc/translate.h"
+#include "coordinator/store/filesystem.h"
 #include "coordinator/store/run_store.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
@@ -18,8 +18,8 @@ namespace saffron {
 namespace {
 
 absl::StatusOr<Database> OpenOrImagine(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::exists(path, error)) {
+  ASSIGN_OR_RETURN(const bool is_there, FindDatabaseFile(path));
+  if (is_there) {
     ASSIGN_OR_RETURN(Database db, Database::Open(path, Database::Mode::kReadOnly));
     ASSIGN_OR_RETURN(const int version, ReadSchemaVersion(db, path));
     if (version > 0) {

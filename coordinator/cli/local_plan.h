@@ -15,7 +15,7 @@ absl::StatusOr<PreparedSubmission> PrepareLocally(const v1::SweepSpec& spec,
                                                   const std::string& data_root);
 
 // What a coordinator of `database` would do with the sweep. A database that does not exist is an
-// empty one, and is not made.
+// empty one, and is not made. FAILED_PRECONDITION: one that cannot be opened.
 absl::StatusOr<v1::PlanResponse> PlanLocally(const v1::SweepSpec& spec,
                                              const std::string& data_root,
                                              const std::string& database);

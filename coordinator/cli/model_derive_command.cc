@@ -1,5 +1,6 @@
 // `saffron model derive`: a checkpoint grown into a larger one that computes the same.
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,13 +21,30 @@ struct DeriveOptions {
   std::string from, to, role = "last";
   std::vector<std::string> ops;
   uint64_t seed = 1;
-  bool reset_state = false;
+  bool reset_state = false, force = false;
 };
+
+absl::Status CheckTarget(const std::string& from, const DeriveOptions& options) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (!fs::exists(options.to, error)) return absl::OkStatus();
+  if (fs::equivalent(from, options.to, error)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(options.to, " is the checkpoint itself: name another file"));
+  }
+  if (fs::is_directory(options.to, error)) {
+    return absl::FailedPreconditionError(absl::StrCat(options.to, " is a folder: name a file"));
+  }
+  if (options.force) return absl::OkStatus();
+  return absl::AlreadyExistsError(
+      absl::StrCat(options.to, " exists: name another file, or say --force"));
+}
 
 absl::StatusOr<ExitCode> Grow(const Cli& cli, const DeriveOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<DeriveOp> ops,
                    ParseDeriveOps(absl::StrJoin(options.ops, ",")));
   ASSIGN_OR_RETURN(const std::string from, CheckpointPath(cli, options.from, options.role));
+  RETURN_IF_ERROR(CheckTarget(from, options));
   ASSIGN_OR_RETURN(
       const GrownFile grown,
       GrowFile(from, ops,
@@ -68,6 +86,7 @@ void AddModelDerive(CLI::App& model, Cli& cli) {
       ->required()
       ->type_name("OPS");
   command->add_option("-o,--out", options->to, "The file to write")->required()->type_name("FILE");
+  command->add_flag("--force", options->force, "Replace the file of --out");
   command->add_option("--seed", options->seed, "Of what is free in new tensors")
       ->capture_default_str();
   command->add_flag("--reset-state", options->reset_state,

@@ -45,7 +45,10 @@ void AddQueryCommand(CLI::App& app, Cli& cli) {
                      "saffron query \"SELECT name FROM pragma_table_info('v_trials')\"\n"
                      "saffron query - --output csv < question.sql",
                      [&cli, options] { return Query(cli, *options); });
-  command->add_option("SQL", options->sql, "One statement; - reads it from standard input")
+  command
+      ->add_option("SQL", options->sql,
+                   "One statement; - reads it from standard input. In JSON a second column named n "
+                   "is n:1; name it yourself with AS")
       ->required();
   command->add_option("--time-limit", options->time_limit, "Longest it may take")
       ->type_name("DURATION")

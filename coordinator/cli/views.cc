@@ -32,6 +32,8 @@ void PrintRecordAsCsv(const Json& record, std::ostream& out) {
       row.push_back(value.get<int64_t>());
     } else if (value.is_number()) {
       row.push_back(value.get<double>());
+    } else if (value.is_boolean()) {
+      row.push_back(std::string(value.get<bool>() ? "true" : "false"));
     } else if (value.is_string()) {
       row.push_back(value.get<std::string>());
     } else {
@@ -246,6 +248,23 @@ void PrintStatus(const v1::RoadmapStatus& status, OutputMode mode, std::ostream&
     case OutputMode::kQuiet:
       out << Finished(status) << "/" << status.total() << "\n";
       return;
+  }
+}
+
+void PrintRecord(const Json& record, OutputMode mode, std::ostream& out) {
+  switch (mode) {
+    case OutputMode::kTable:
+      return;
+    case OutputMode::kJson:
+      out << record.dump(2) << "\n";
+      return;
+    case OutputMode::kCsv:
+      return PrintRecordAsCsv(record, out);
+    case OutputMode::kQuiet: {
+      const Json& first = record.begin().value();
+      out << (first.is_string() ? first.get<std::string>() : first.dump()) << "\n";
+      return;
+    }
   }
 }
 

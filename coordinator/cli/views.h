@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "coordinator/report/output_mode.h"
+#include "nlohmann/json_fwd.hpp"
 #include "saffron/v1/roadmap.pb.h"
 
 namespace saffron {
@@ -19,6 +20,10 @@ void PrintStatus(const v1::RoadmapStatus& status, OutputMode mode, std::ostream&
 // Quiet: the state alone.
 void PrintExplanation(int64_t trial, const v1::ExplainResponse& explanation, OutputMode mode,
                       std::ostream& out);
+
+// What a command did, for programs: an object as JSON; as CSV a header and one line, without what
+// is nested; quiet: the first value. Nothing as a table: people read the messages.
+void PrintRecord(const nlohmann::ordered_json& record, OutputMode mode, std::ostream& out);
 
 // "12 to run (about 3 min of one core), 238 done before, ..."
 std::string PlanSummary(const v1::PlanResponse& plan);

@@ -1,9 +1,5 @@
 // The results database as a local file, read through the store's guarded connection.
 
-#include <sys/stat.h>
-
-#include <cerrno>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "coordinator/report/read_source.h"
+#include "coordinator/store/filesystem.h"
 #include "coordinator/store/read_query.h"
 #include "coordinator/store/schema.h"
 #include "core/base/status_macros.h"
@@ -74,13 +71,10 @@ class LocalSource : public ReadSource {
 
 absl::StatusOr<std::unique_ptr<ReadSource>> OpenLocalSource(const std::string& path,
                                                             std::string flags) {
-  struct stat file;
-  if (stat(path.c_str(), &file) != 0) {
-    return absl::NotFoundError(absl::StrCat(path, ": no such results database (", strerror(errno),
-                                            "); `saffron run` makes one, --db names another"));
-  }
-  if (!S_ISREG(file.st_mode)) {
-    return absl::FailedPreconditionError(absl::StrCat(path, ": not a file"));
+  ASSIGN_OR_RETURN(const bool is_there, FindDatabaseFile(path));
+  if (!is_there) {
+    return absl::NotFoundError(absl::StrCat(
+        path, ": no such results database; `saffron run` makes one, --db names another"));
   }
   // On a connection of its own: the guarded one may not even ask what file this is.
   ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Mode::kReadOnly));

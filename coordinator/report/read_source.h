@@ -44,8 +44,8 @@ class ReadSource {
 };
 
 // Opens a results database file read-only: never creates, migrates or blocks it, and waits out a
-// writer's lock. `flags` is what Flags() answers. NOT_FOUND: no such file. FAILED_PRECONDITION: not
-// a Saffron database, or one of another schema version.
+// writer's lock. `flags` is what Flags() answers. NOT_FOUND: no such file. FAILED_PRECONDITION:
+// cannot be opened (store/filesystem.h), not a Saffron database, or one of another schema version.
 absl::StatusOr<std::unique_ptr<ReadSource>> OpenLocalSource(const std::string& path,
                                                             std::string flags);
 

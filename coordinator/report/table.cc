@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/text_width.h"
 #include "nlohmann/json.hpp"
@@ -48,12 +50,31 @@ std::string CsvField(const std::string& text) {
   return quoted + "\"";
 }
 
+// The columns' names, each once: a second "mean" is "mean:1", as SQLite names the columns of a
+// subquery.
+std::vector<std::string> UniqueNames(const std::vector<std::string>& columns) {
+  std::set<std::string> taken(columns.begin(), columns.end()), used;
+  std::vector<std::string> names;
+  for (const std::string& column : columns) {
+    std::string name = column;
+    for (int i = 1; used.contains(name); ++i) {
+      const std::string other = absl::StrCat(column, ":", i);
+      if (!taken.contains(other)) name = other;
+    }
+    taken.insert(name);
+    used.insert(name);
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
 void PrintJson(const ResultTable& table, std::ostream& out) {
+  const std::vector<std::string> names = UniqueNames(table.columns);
   out << "[";
   for (size_t i = 0; i < table.rows.size(); ++i) {
     nlohmann::ordered_json object = nlohmann::ordered_json::object();
     for (size_t j = 0; j < table.columns.size(); ++j) {
-      object[table.columns[j]] = Json(table.rows[i][j]);
+      object[names[j]] = Json(table.rows[i][j]);
     }
     // Text that is not UTF-8 must not end the listing: its bad bytes become U+FFFD.
     out << (i == 0 ? "\n " : ",\n ")

@@ -54,7 +54,8 @@ struct PrintOptions {
 };
 
 // A result as the user asked for it. kTable: columns whose every value is a number (or NULL) are
-// right-aligned. kJson: an array of objects, NULL, NaN and infinities as null. kCsv: RFC 4180, a
+// right-aligned. kJson: an array of objects, NULL, NaN and infinities as null; of columns of one
+// name the second is NAME:1, and so on. kCsv: RFC 4180, a
 // header first. kQuiet: the first column, one value a line, no header.
 void PrintResult(const ResultTable& table, const PrintOptions& options, std::ostream& out);
 

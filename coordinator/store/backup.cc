@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/filesystem.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 #include "core/base/status_macros.h"
@@ -105,14 +106,15 @@ bool BelongsToDatabase(const std::string& path, const std::string& database) {
 }
 
 absl::Status CheckNames(const BackupOptions& options) {
-  std::error_code error;
-  if (!fs::exists(options.from, error)) {
+  ASSIGN_OR_RETURN(const bool is_there, FindDatabaseFile(options.from));
+  if (!is_there) {
     return absl::NotFoundError(absl::StrCat(options.from, ": there is no such database"));
   }
   if (BelongsToDatabase(options.to, options.from)) {
     return absl::FailedPreconditionError(
         absl::StrCat(options.to, " belongs to the database: name another file"));
   }
+  std::error_code error;
   if (!fs::exists(options.to, error)) return absl::OkStatus();
   if (fs::equivalent(options.from, options.to, error)) {
     return absl::FailedPreconditionError(

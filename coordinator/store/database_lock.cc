@@ -16,16 +16,14 @@ namespace saffron {
 absl::StatusOr<DatabaseLock> DatabaseLock::Take(const std::string& path, const std::string& owner) {
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor < 0) {
-    const int error = errno;
-    const std::string message =
-        absl::StrCat("cannot open the lock file ", path, ": ", strerror(error));
-    if (error == EACCES || error == EROFS) return absl::FailedPreconditionError(message);
-    return absl::UnavailableError(message);
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot open the lock file ", path, ": ", strerror(errno)));
   }
   DatabaseLock lock(descriptor);
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) {
-      return absl::UnavailableError(absl::StrCat("cannot lock ", path, ": ", strerror(errno)));
+      return absl::FailedPreconditionError(
+          absl::StrCat("cannot lock ", path, ": ", strerror(errno)));
     }
     char text[200] = {};
     const ssize_t n = ::pread(descriptor, text, sizeof(text) - 1, 0);

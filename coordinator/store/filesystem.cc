@@ -1,9 +1,13 @@
 #include "coordinator/store/filesystem.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -78,6 +82,31 @@ absl::Status CheckFilesystem(const std::string& path) {
       "can be damaged without an error. Put it on a disk of this machine with --db; or, if no "
       "other "
       "machine ever opens it, say --allow-network-filesystem"));
+}
+
+absl::StatusOr<bool> FindDatabaseFile(const std::string& path) {
+  const auto refuse = [](const auto&... words) {
+    return absl::FailedPreconditionError(absl::StrCat(words...));
+  };
+  struct stat found = {};
+  if (::stat(path.c_str(), &found) == 0) {
+    if (S_ISDIR(found.st_mode)) return refuse(path, " is a folder: name a file with --db");
+    if (!S_ISREG(found.st_mode)) return refuse(path, " is not a file: name another with --db");
+    if (::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) != 0) {
+      return refuse("cannot read ", path, ": ", strerror(errno));
+    }
+    return true;
+  }
+  const int error = errno;
+  if (error != ENOENT && error != ENOTDIR) {
+    return refuse("cannot open ", path, ": ", strerror(error));
+  }
+  std::error_code ignored;
+  const std::filesystem::path folder = std::filesystem::absolute(path, ignored).parent_path();
+  if (!std::filesystem::is_directory(folder, ignored)) {
+    return refuse("cannot open ", path, ": there is no folder ", folder.string());
+  }
+  return false;
 }
 
 }  // namespace saffron

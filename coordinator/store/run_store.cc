@@ -23,17 +23,11 @@ std::string DescribeThisProcess(absl::Time now) {
 
 // The path without symbolic links, so that every name of a file finds the same lock.
 absl::StatusOr<std::string> Resolve(const std::string& path) {
+  RETURN_IF_ERROR(FindDatabaseFile(path).status());
   std::error_code error;
   std::filesystem::path full = std::filesystem::absolute(path, error);
   if (!error) full = std::filesystem::weakly_canonical(full, error);
   if (error) return absl::FailedPreconditionError(absl::StrCat(path, ": ", error.message()));
-  if (std::filesystem::is_directory(full, error)) {
-    return absl::FailedPreconditionError(absl::StrCat(path, " is a folder: name a file with --db"));
-  }
-  if (!std::filesystem::is_directory(full.parent_path(), error)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot create ", path, ": there is no folder ", full.parent_path().string()));
-  }
   return full.string();
 }
 
@@ -53,6 +47,18 @@ RunStore::RunStore(const Options& options, DatabaseLock lock, Database db,
 
 absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const Options& options, absl::Time now) {
   ASSIGN_OR_RETURN(const std::string path, Resolve(options.path));
+  absl::StatusOr<std::unique_ptr<RunStore>> store = OpenFile(path, options, now);
+  // UNAVAILABLE asks to try again later, of whoever is there already. Here nobody is.
+  if (absl::IsUnavailable(store.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot open ", path, ": ", std::string(store.status().message())));
+  }
+  return store;
+}
+
+absl::StatusOr<std::unique_ptr<RunStore>> RunStore::OpenFile(const std::string& path,
+                                                             const Options& options,
+                                                             absl::Time now) {
   if (!options.allow_network_filesystem) RETURN_IF_ERROR(CheckFilesystem(path));
   ASSIGN_OR_RETURN(DatabaseLock lock, DatabaseLock::Take(path + ".lock", DescribeThisProcess(now)));
   absl::StatusOr<Database> db = Database::Open(path, Database::Mode::kReadWriteCreate);

@@ -84,8 +84,8 @@ class RunStore {
 
   // Takes the lock, creates or migrates the schema.
   // FAILED_PRECONDITION: another coordinator runs on it, it is of a newer schema (names both
-  // versions), not a database or another program's, not writable, or on a network file system.
-  // NOT_FOUND: its folder does not exist.
+  // versions), not a database or another program's, not writable, locked by another program, or on
+  // a network file system; its folder does not exist. RESOURCE_EXHAUSTED: no room.
   static absl::StatusOr<std::unique_ptr<RunStore>> Open(const Options& options, absl::Time now);
 
   const std::string& path() const { return options_.path; }
@@ -187,6 +187,8 @@ class RunStore {
   absl::StatusOr<StoredRevision> RecordSubmission(const Submission& submission, absl::Time now);
 
  private:
+  static absl::StatusOr<std::unique_ptr<RunStore>> OpenFile(const std::string& path,
+                                                            const Options& options, absl::Time now);
   absl::Status LoadInit(TrialId trial, RoadmapId roadmap, TrialOrder* order);
   // Drained workers and machines out of the ordinary.
   absl::Status LoadStandings(Scheduler::Snapshot* snapshot);

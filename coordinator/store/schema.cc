@@ -37,6 +37,28 @@ absl::Status Create(Database& db, absl::Time now) {
   return id.Run(RandomId(), absl::ToUnixMicros(now));
 }
 
+// Why the first statement on `path` failed, for whoever named that file.
+absl::Status CannotRead(Database& db, const std::string& path, const absl::Status& status) {
+  const std::string why = sqlite3_errmsg(db.get());
+  switch (sqlite3_extended_errcode(db.get()) & 0xff) {
+    case SQLITE_NOTADB:
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, " is not a database (", why, "): name another file with --db"));
+    case SQLITE_CORRUPT:
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, " is damaged (", why, "): name a backup of it with --db"));
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+      return absl::FailedPreconditionError(absl::StrCat(
+          "cannot open ", path, " (", why,
+          "): SQLite keeps two files beside it, -wal and -shm, which this user may not make or "
+          "read there: copy the database to a folder of your own"));
+    default:
+      return status;
+  }
+}
+
 // The first column of every row.
 absl::StatusOr<std::vector<std::string>> ReadTexts(Database& db, const char* sql) {
   std::vector<std::string> texts;
@@ -75,21 +97,18 @@ absl::Status Migrate(Database& db, int from, absl::Time now) {
 
 absl::StatusOr<int> ReadSchemaVersion(Database& db, const std::string& path) {
   const absl::StatusOr<int64_t> application = ReadInt(db, "PRAGMA application_id");
-  if (!application.ok()) {
-    if (application.status().code() != absl::StatusCode::kFailedPrecondition) {
-      return application.status();
-    }
-    return absl::FailedPreconditionError(absl::StrCat(path, " is not a database (",
-                                                      std::string(application.status().message()),
-                                                      "): name another file with --db"));
-  }
-  ASSIGN_OR_RETURN(const int64_t objects, ReadInt(db, "SELECT count(*) FROM sqlite_schema"));
+  if (!application.ok()) return CannotRead(db, path, application.status());
+  const absl::StatusOr<int64_t> count = ReadInt(db, "SELECT count(*) FROM sqlite_schema");
+  if (!count.ok()) return CannotRead(db, path, count.status());
+  const int64_t objects = *count;
   if (*application == 0 && objects == 0) return 0;
   if (*application != kApplicationId) {
     return absl::FailedPreconditionError(absl::StrCat(
         path, " is a database, but not one of Saffron's: name another file with --db"));
   }
-  ASSIGN_OR_RETURN(const int64_t version, ReadInt(db, "SELECT max(version) FROM schema_version"));
+  const absl::StatusOr<int64_t> newest = ReadInt(db, "SELECT max(version) FROM schema_version");
+  if (!newest.ok()) return CannotRead(db, path, newest.status());
+  const int64_t version = *newest;
   if (version > kSchemaVersion) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, " is of schema version ", version, ", newer than version ",

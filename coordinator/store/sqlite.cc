@@ -1,6 +1,7 @@
 #include "coordinator/store/sqlite.h"
 
 #include <cerrno>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -36,6 +37,18 @@ absl::StatusCode CodeOf(int extended, int os_error) {
     default:
       return absl::StatusCode::kInternal;
   }
+}
+
+// A name that cannot be opened will not open later either: the user's mistake, not a weak disk.
+absl::Status CannotOpen(sqlite3* db, const std::string& path) {
+  const int os_error = sqlite3_system_errno(db);
+  const bool is_name = os_error == ENOENT || os_error == ENOTDIR || os_error == EACCES ||
+                       os_error == EPERM || os_error == EROFS || os_error == EISDIR;
+  if (!is_name) {
+    return SqliteStatus(db, sqlite3_extended_errcode(db), absl::StrCat("cannot open ", path));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("cannot open ", path, ": ", strerror(os_error)));
 }
 
 }  // namespace
@@ -100,7 +113,7 @@ absl::StatusOr<Database> Database::Open(const std::string& path, Mode mode) {
   database.db_.reset(raw);
   if (raw == nullptr) return absl::ResourceExhaustedError("no memory to open a database");
   if (code != SQLITE_OK) {
-    return SqliteStatus(raw, sqlite3_extended_errcode(raw), absl::StrCat("cannot open ", path));
+    return CannotOpen(raw, path);
   }
   sqlite3_extended_result_codes(raw, 1);
   sqlite3_busy_timeout(raw, 5000);

@@ -88,6 +88,63 @@ TEST_F(DatabaseTest, ADirectoryIsNotADatabase) {
   EXPECT_EQ(Run().exit_code, 2);
 }
 
+TEST_F(DatabaseTest, WhatCannotBeADatabaseIsTheUsersMistakeToEveryCommand) {
+  ASSERT_EQ(Run().exit_code, 0);
+  std::filesystem::create_directory(scene_.Path("folder"));
+  scene_.Write("text.db", "not a database\n");
+  std::filesystem::copy_file(scene_.Path("results.db"), scene_.Path("short.db"));
+  std::filesystem::resize_file(scene_.Path("short.db"), 5000);
+  const std::string sweep = scene_.Path("sweep.yaml");
+  const std::vector<std::vector<std::string>> commands = {{"run", sweep},
+                                                          {"plan", sweep},
+                                                          {"submit", sweep},
+                                                          {"status"},
+                                                          {"report"},
+                                                          {"check"},
+                                                          {"cancel", "all"},
+                                                          {"query", "SELECT 1"},
+                                                          {"backup", scene_.Path("copy.db")},
+                                                          {"wait", "last"},
+                                                          {"model", "show", "1"}};
+  for (const char* name : {"folder", "no/such.db", "text.db", "text.db/x.db", "short.db"}) {
+    for (std::vector<std::string> command : commands) {
+      const std::string what = command[0] + " --db " + name;
+      command.insert(command.end(), {"--db", scene_.Path(name)});
+      const Ended ended = scene_.Run(command);
+      EXPECT_EQ(ended.exit_code, 2) << what << ": " << ended.err;
+      EXPECT_THAT(ended.err, HasSubstr(name)) << what;
+    }
+  }
+}
+
+TEST_F(DatabaseTest, ADatabaseThatMayNotBeReadIsTheUsersMistake) {
+  ASSERT_EQ(Run().exit_code, 0);
+  std::filesystem::create_directory(scene_.Path("locked"));
+  std::filesystem::copy_file(scene_.Path("results.db"), scene_.Path("locked/results.db"));
+  if (geteuid() == 0) {  // who may read anything
+    ASSERT_EQ(chmod(scene_.Path("").c_str(), 0755), 0);
+    scene_.as_nobody = true;
+    if (scene_.Run({"--version"}).exit_code != 0)
+      GTEST_SKIP() << "no other user can run the program";
+  }
+  ASSERT_EQ(chmod(scene_.Path("results.db").c_str(), 0), 0);
+  ASSERT_EQ(chmod(scene_.Path("locked").c_str(), 0), 0);
+  for (const char* name : {"results.db", "locked/results.db"}) {
+    for (std::vector<std::string> command :
+         std::vector<std::vector<std::string>>{{"status"}, {"plan", scene_.Path("sweep.yaml")}}) {
+      command.insert(command.end(), {"--db", scene_.Path(name)});
+      const Ended ended = scene_.Run(command);
+      EXPECT_EQ(ended.exit_code, 2) << ended.err;
+      EXPECT_THAT(ended.err, AllOf(HasSubstr(name), HasSubstr("Permission denied")));
+    }
+  }
+  ASSERT_EQ(chmod(scene_.Path("locked").c_str(), 0555), 0);
+  const Ended ended = scene_.Run({"status", "--db", scene_.Path("locked/results.db")});
+  EXPECT_EQ(ended.exit_code, 2) << ended.err;
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("locked/results.db"), HasSubstr("copy the database")));
+  ASSERT_EQ(chmod(scene_.Path("locked").c_str(), 0755), 0);
+}
+
 TEST_F(DatabaseTest, ADatabaseWithoutANameIsRefused) {
   const Ended ended = scene_.Run({"run", scene_.Write("sweep.yaml", NoopSweep(1)), "--db", ""});
   EXPECT_EQ(ended.exit_code, 2) << ended.err;

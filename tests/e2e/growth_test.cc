@@ -192,7 +192,8 @@ TEST_F(GrowthTest, AModelGrownByHandComputesTheSameAndIsOneToWorkWith) {
   EXPECT_THAT(shown.out, HasSubstr("layers.1.attn.wq"));
   EXPECT_THAT(shown.out, HasSubstr("\"ops\":\"hidden:12,mlp:x2,layers:+1@0,heads:4\""));
 
-  const Ended shrunk = scene_.Run({"model", "derive", "1", "--op", "mlp:8", "-o", grown});
+  const Ended shrunk =
+      scene_.Run({"model", "derive", "1", "--op", "mlp:8", "-o", grown, "--force"});
   EXPECT_EQ(shrunk.exit_code, 2);
   EXPECT_THAT(shrunk.err, HasSubstr("layers.0.mlp_width is 16: want more, got 8"));
 }

@@ -91,6 +91,21 @@ TEST(StoreOpen, AFolderOrAMissingFolderIsRefused) {
   EXPECT_THAT(OpenError(folder.File("no/such.db")), HasSubstr("there is no folder"));
 }
 
+TEST(StoreOpen, ADiskThatFailsIsNoUnreachableCoordinator) {
+  TemporaryFolder folder;
+  std::filesystem::create_directory(folder.File("b.db-journal"));
+  const auto store = RunStore::Open({.path = folder.File("b.db")}, absl::UnixEpoch());
+  EXPECT_TRUE(absl::IsFailedPrecondition(store.status())) << store.status();
+  EXPECT_THAT(std::string(store.status().message()), HasSubstr("b.db"));
+}
+
+TEST(StoreOpen, ADamagedFileIsSaidToBeDamagedByItsName) {
+  TemporaryFolder folder;
+  ASSERT_EQ(OpenError(folder.File("a.db")), "");
+  std::filesystem::resize_file(folder.File("a.db"), 5000);
+  EXPECT_THAT(OpenError(folder.File("a.db")), AllOf(HasSubstr("a.db"), HasSubstr("is damaged")));
+}
+
 TEST_F(StoreTest, TheCoordinatorKeepsItsIdAcrossRestarts) {
   const std::string id = store->coordinator_id();
   EXPECT_EQ(id.size(), 32u);
