@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/cord.h"
+
 namespace saffron {
 namespace {
 
@@ -17,18 +19,39 @@ v1::FailureClass FailureClassOf(const absl::Status& status) {
                                            : v1::FAILURE_CLASS_ERROR;
 }
 
+constexpr char kNoCorpus[] = "saffron/no-corpus";  // a payload's name
+
 }  // namespace
 
-v1::AttemptResult ResultOf(const v1::AttemptRef& ref, const absl::StatusOr<TrialResult>& result,
-                           absl::Time started, absl::Time ended) {
+absl::Status NoCorpusError(const absl::Status& why) {
+  absl::Status status = absl::NotFoundError(why.message());
+  status.SetPayload(kNoCorpus, absl::Cord());
+  return status;
+}
+
+bool IsNoCorpus(const absl::Status& status) { return status.GetPayload(kNoCorpus).has_value(); }
+
+v1::CorpusRef CorpusOf(const v1::Assignment& assignment) {
+  v1::CorpusRef corpus;
+  corpus.set_fingerprint(assignment.data_fingerprint());
+  for (const v1::Param& param : assignment.variant().params()) {
+    if (param.key() == "data.corpus") corpus.set_name(param.value().text());
+  }
+  return corpus;
+}
+
+v1::AttemptResult ResultOf(const v1::Assignment& assignment,
+                           const absl::StatusOr<TrialResult>& result, absl::Time started,
+                           absl::Time ended) {
   v1::AttemptResult out;
-  *out.mutable_ref() = ref;
+  *out.mutable_ref() = assignment.ref();
   SetTimestamp(started, out.mutable_started());
   SetTimestamp(ended, out.mutable_ended());
   if (!result.ok()) {
     out.set_outcome(v1::OUTCOME_FAILED);
     out.set_failure_class(FailureClassOf(result.status()));
     out.set_message(std::string(result.status().message()));
+    if (IsNoCorpus(result.status())) *out.mutable_missing_corpus() = CorpusOf(assignment);
     return out;
   }
   out.set_outcome(result->outcome == TrainOutcome::kDiverged ? v1::OUTCOME_DIVERGED

@@ -23,15 +23,23 @@ struct TrialControls {
   std::string init_missing = {};
 };
 
-// Trains what is assigned; the errors are RunTrial's. Tests put their own in its place.
+// Of a trial that never began because its corpus cannot be opened here; `why` says it for people.
+absl::Status NoCorpusError(const absl::Status& why);
+bool IsNoCorpus(const absl::Status& status);
+// The corpus that the trial reads; without a fingerprint where it reads none.
+v1::CorpusRef CorpusOf(const v1::Assignment& assignment);
+
+// Trains what is assigned; the errors are RunTrial's, and NoCorpusError. Tests put their own in its
+// place.
 using TrialBody = std::function<absl::StatusOr<TrialResult>(
     const v1::Assignment& assignment, const TrialControls& controls, MeasurementSink& sink)>;
 
 // What the attempt came to. A status becomes a failure class: RESOURCE_EXHAUSTED is OUT_OF_MEMORY,
-// the rest ERROR. (Of a trial that was told to stop, SlotProcess says why.) The final metrics carry
-// the number of steps done.
-v1::AttemptResult ResultOf(const v1::AttemptRef& ref, const absl::StatusOr<TrialResult>& result,
-                           absl::Time started, absl::Time ended);
+// the rest ERROR, with the corpus named where that is what is missing. (Of a trial that was told to
+// stop, SlotProcess says why.) The final metrics carry the number of steps done.
+v1::AttemptResult ResultOf(const v1::Assignment& assignment,
+                           const absl::StatusOr<TrialResult>& result, absl::Time started,
+                           absl::Time ended);
 
 v1::AttemptResult FailedResult(const v1::AttemptRef& ref, v1::FailureClass failure_class,
                                std::string message);

@@ -16,6 +16,8 @@ constexpr int kResultsMax = 500;
 // A point of a learning curve reaches the database at most this much later.
 constexpr absl::Duration kMeasurementDelay = absl::Seconds(1);
 constexpr double kMeanWeight = 0.2;
+// As worker.proto says.
+constexpr int kMissingMax = 64;
 
 absl::Duration FromProto(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
@@ -56,12 +58,34 @@ void Session::Measured(const v1::AttemptRef& ref, std::vector<v1::Measurement> m
 void Session::Finished(v1::AttemptResult result) {
   const auto found = attempts_.find(KeyOf(result.ref()));
   if (found == attempts_.end()) return;
-  if (result.has_started() && result.has_ended()) {
+  if (result.has_missing_corpus()) {
+    Miss(result.missing_corpus());
+  } else if (result.has_started() && result.has_ended()) {
     const double seconds = std::max(0.0, SecondsTaken(result));
     mean_seconds_ =
         mean_seconds_ < 0 ? seconds : (1 - kMeanWeight) * mean_seconds_ + kMeanWeight * seconds;
   }
   found->second.result = std::move(result);
+  news_at_ = absl::InfinitePast();
+}
+
+void Session::Miss(const v1::CorpusRef& corpus) {
+  const bool known = std::any_of(
+      missing_corpora_.begin(), missing_corpora_.end(),
+      [&](const v1::CorpusRef& other) { return other.fingerprint() == corpus.fingerprint(); });
+  if (known) return;
+  if (std::ssize(missing_corpora_) == kMissingMax) {
+    missing_more_ = true;
+  } else {
+    missing_corpora_.push_back(corpus);
+  }
+}
+
+void Session::Found(const v1::CorpusRef& corpus) {
+  std::erase_if(missing_corpora_, [&](const v1::CorpusRef& other) {
+    return other.fingerprint() == corpus.fingerprint();
+  });
+  missing_more_ = false;  // those without a name are tried again, and named
   news_at_ = absl::InfinitePast();
 }
 
@@ -128,6 +152,8 @@ v1::SyncRequest Session::NextSync() {
   request.set_sequence(++sequence_);
   request.set_want(Want());
   request.set_draining(draining_);
+  request.mutable_missing_corpora()->Assign(missing_corpora_.begin(), missing_corpora_.end());
+  request.set_missing_more(missing_more_);
   saying_draining_ = draining_;
   // A third of the lease: two renewals may be lost. A worker that leaves waits for nothing.
   ToProto(draining_ ? absl::ZeroDuration()

@@ -45,6 +45,11 @@ class Session {
   void Measured(const v1::AttemptRef& ref, std::vector<v1::Measurement> measurements,
                 absl::Time now);
   void Finished(v1::AttemptResult result);
+  // Corpora that cannot be opened here, as results said (AttemptResult.missing_corpus), until they
+  // are found. At most 64, and whether there are more.
+  const std::vector<v1::CorpusRef>& missing_corpora() const { return missing_corpora_; }
+  // It can be opened now.
+  void Found(const v1::CorpusRef& corpus);
   // Finished attempts that an earlier process of this machine could not deliver.
   void Restore(v1::SpoolRecord record);
   // What must survive this process until it is acknowledged. The attempt must have finished.
@@ -99,6 +104,7 @@ class Session {
   static Key KeyOf(const v1::AttemptRef& ref) { return {ref.trial_id(), ref.attempt()}; }
   static v1::AttemptRef RefOf(const Key& key);
   int Want() const;
+  void Miss(const v1::CorpusRef& corpus);
   void Succeeded();
 
   const Options options_;
@@ -111,6 +117,8 @@ class Session {
   std::map<Key, Attempt> attempts_;
   double mean_seconds_ = -1;  // of recent trials; negative: none yet
   absl::Time news_at_ = absl::InfiniteFuture();
+  std::vector<v1::CorpusRef> missing_corpora_;
+  bool missing_more_ = false;
   int64_t sequence_ = 0;
   int failures_ = 0;
   uint64_t backoffs_ = 0;

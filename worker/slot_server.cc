@@ -154,7 +154,7 @@ void RunOne(const SlotServerOptions& options, Inbox& inbox) {
   const absl::Time started = absl::Now();
   const absl::StatusOr<TrialResult> result =
       RunGuarded(options, assignment, ControlsOf(order.files(), inbox, sink), sink);
-  *sink.report.mutable_result() = ResultOf(assignment.ref(), result, started, absl::Now());
+  *sink.report.mutable_result() = ResultOf(assignment, result, started, absl::Now());
   sink.report.set_stopped(absl::IsCancelled(result.status()));
   Send(options.fd, sink.report);
 }

@@ -47,7 +47,8 @@ class AssignedRun {
         env_.init_from->missing = "the state is of no use";  // it would be read first
       }
       absl::StatusOr<TrialResult> result = RunIt(assignment_, env_, sink_);
-      if (!absl::IsDataLoss(result.status()) && !absl::IsFailedPrecondition(result.status())) {
+      if (IsNoCorpus(result.status()) ||
+          (!absl::IsDataLoss(result.status()) && !absl::IsFailedPrecondition(result.status()))) {
         return result;
       }
       Say(assignment_,
@@ -71,7 +72,17 @@ class AssignedRun {
   static absl::StatusOr<TrialResult> RunIt(const v1::Assignment& assignment, const TrainerEnv& env,
                                            MeasurementSink& sink) {
     ASSIGN_OR_RETURN(const ResolvedVariant variant, VariantFromProto(assignment.variant()));
-    return RunTrial(variant, assignment.seed(), assignment.data_fingerprint(), env, sink);
+    absl::StatusOr<TrialResult> result =
+        RunTrial(variant, assignment.seed(), assignment.data_fingerprint(), env, sink);
+    const absl::Status& status = result.status();
+    if (status.ok() || absl::IsCancelled(status) || absl::IsResourceExhausted(status)) {
+      return result;
+    }
+    // Whatever it says: without its corpus it had no chance.
+    const v1::CorpusRef corpus = CorpusOf(assignment);
+    if (corpus.fingerprint().empty()) return result;
+    const absl::Status opened = env.data->Check(corpus.name(), corpus.fingerprint());
+    return opened.ok() ? std::move(result) : NoCorpusError(opened);
   }
 
   // All but the file.

@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "core/base/numerics_version.h"
 #include "core/base/process.h"
+#include "core/data/data_store.h"
 #include "grpcpp/grpcpp.h"
 #include "saffron/v1/worker.grpc.pb.h"
 #include "worker/courier.h"
@@ -32,6 +33,8 @@ constexpr absl::Duration kAnswerWithin = absl::Seconds(20);
 // trial. Those of shorter ones only while the coordinator is away: a power cut may take the last
 // second.
 constexpr double kSyncSeconds = 1.0;
+// Least time between two looks for corpora that are missing.
+constexpr absl::Duration kLookEvery = absl::Seconds(3);
 
 std::string NewWorkerId(const std::string& hostname) {
   std::random_device entropy;
@@ -68,8 +71,9 @@ bool IsFinal(const absl::Status& status) {
          absl::IsPermissionDenied(status) || absl::IsUnimplemented(status);
 }
 
+// What is not done is done by somebody else.
 bool KeepOnDisk(const v1::AttemptResult& result) {
-  return result.failure_class() != v1::FAILURE_CLASS_PREEMPTED;
+  return result.failure_class() != v1::FAILURE_CLASS_PREEMPTED && !result.has_missing_corpus();
 }
 
 bool WasLong(const v1::AttemptResult& result) {
@@ -143,8 +147,14 @@ struct Worker::Impl : RunnerListener {
     if (result.outcome() == v1::OUTCOME_FAILED && keep) {
       Log(absl::StrCat("trial ", ref.trial_id(), " failed: ", result.message()));
     }
+    const std::string message = result.message();
     std::unique_lock lock(mutex);
+    const size_t missing = session.missing_corpora().size();
     session.Finished(std::move(result));
+    if (session.missing_corpora().size() > missing) {
+      Log(absl::StrCat("trial ", ref.trial_id(),
+                       " handed back, as will be all that read it: ", message));
+    }
     if (spool != nullptr && keep) {
       // Before the coordinator can acknowledge it, hence under the lock; synced outside.
       const bool sync = was_long || session.failures() > 0;
@@ -247,7 +257,27 @@ struct Worker::Impl : RunnerListener {
     return absl::OkStatus();
   }
 
+  // Whether corpora that were missing are there now. Takes no more than a tenth of the time:
+  // damaged ones are read.
+  void LookForCorpora(std::unique_lock<std::mutex>& lock) {
+    const std::vector<v1::CorpusRef> missing = session.missing_corpora();
+    if (missing.empty() || options.data_root.empty() || absl::Now() < look_at) return;
+    lock.unlock();
+    const absl::Time begun = absl::Now();
+    const DataStore data(options.data_root);
+    std::vector<v1::CorpusRef> found;
+    for (const v1::CorpusRef& corpus : missing) {
+      if (!data.Check(corpus.name(), corpus.fingerprint()).ok()) continue;
+      Log(absl::StrCat("corpus \"", corpus.name(), "\" is here now"));
+      found.push_back(corpus);
+    }
+    lock.lock();
+    for (const v1::CorpusRef& corpus : found) session.Found(corpus);
+    look_at = absl::Now() + std::max(kLookEvery, 10 * (absl::Now() - begun));
+  }
+
   absl::Status Sync(std::unique_lock<std::mutex>& lock) {
+    LookForCorpora(lock);
     const v1::SyncRequest request = session.NextSync();
     const bool owes = request.finished_size() > 0 || request.draining() ||
                       std::any_of(request.running().begin(), request.running().end(),
@@ -357,6 +387,7 @@ struct Worker::Impl : RunnerListener {
   bool leaving = false;
   absl::Time left_at;  // when leaving began
   bool announced_loss = false;
+  absl::Time look_at = absl::InfinitePast();  // for missing corpora
 
   Courier courier;
   TrialRunner runner;  // last: its threads use all of the above

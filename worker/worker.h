@@ -21,6 +21,9 @@ class Worker {
     std::string address;                     // for messages
     int slots = 1;
     SlotProcess::Options slot;
+    // Where the slots find corpora. One that they could not open is looked for there until it is
+    // found; meanwhile the coordinator gives this worker no trials of it. Empty: it is never found.
+    std::string data_root = {};
     std::string spool_dir = {};  // empty: results are kept in memory only
     // Seconds of training between the states that trials leave; 0: they leave none, and none is
     // handed back. Kept in `spool_dir` on their way.

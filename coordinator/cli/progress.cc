@@ -99,6 +99,7 @@ std::string FindingsText(const v1::RoadmapStatus& status) {
             ? "paused"
             : absl::StrCat("paused: ", status.roadmap_paused_reason()));
   }
+  if (!status.missing_corpora().empty()) add(status.missing_corpora());
   if (!status.paused().empty()) add(absl::StrCat("PAUSED: ", status.paused()));
   return text;
 }

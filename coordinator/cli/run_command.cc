@@ -162,11 +162,15 @@ class Run {
         started = true;
       }
       RETURN_IF_ERROR(workers.Poll(absl::Now()));
+      if (IsStuck(status_)) {
+        stuck_ = status_.missing_corpora();
+        break;
+      }
       if (started) progress.Tick(absl::Now());
     }
     if (signalled_ != 0) {
       progress.Message("stopping: handing back what is running (again: at once)");
-    } else {
+    } else if (stuck_.empty()) {
       RETURN_IF_ERROR(StatusFromGrpc(*watch.ended()));
     }
     workers.Stop(kStopWithin, hurry_);
@@ -188,7 +192,18 @@ class Run {
     return line;
   }
 
+  // Whether all that is left reads corpora that are gone: all workers look into the same folder.
+  static bool IsStuck(const v1::RoadmapStatus& status) {
+    return status.without_corpus() > 0 && status.running() == 0 &&
+           status.without_corpus() + status.waiting() == status.queued();
+  }
+
   absl::StatusOr<ExitCode> Conclude() {
+    if (!stuck_.empty() && signalled_ == 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(stuck_, ". ", Finished(status_), " of ", status_.total(),
+                       " trials are done. To go on with it: ", CommandLine("run")));
+    }
     if (signalled_ != 0 && Finished(status_) < status_.total()) {
       PrintMessage(
           absl::StrCat("interrupted with ", Finished(status_), " of ", status_.total(),
@@ -221,6 +236,7 @@ class Run {
   std::unique_ptr<v1::RoadmapService::Stub> stub_;
   v1::SubmitResponse submitted_;
   v1::RoadmapStatus status_;
+  std::string stuck_;  // why nothing can go on
 };
 
 }  // namespace

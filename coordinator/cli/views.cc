@@ -144,6 +144,8 @@ Json StatusJson(const v1::RoadmapStatus& status) {
   json["priority"] = status.priority();
   json["waiting"] = status.waiting();
   json["archived"] = status.archived();
+  json["without_corpus"] = status.without_corpus();
+  json["missing_corpora"] = status.missing_corpora();
   return json;
 }
 
@@ -161,6 +163,9 @@ void PrintStatusTable(const v1::RoadmapStatus& status, std::ostream& out) {
     if (std::string_view(state) == "queued" && status.waiting() > 0) {
       states.AddRow({absl::StrCat(status.waiting()), "  of them waiting for what they start from"});
     }
+    if (std::string_view(state) == "queued" && status.without_corpus() > 0) {
+      states.AddRow({absl::StrCat(status.without_corpus()), "  of them waiting for their corpus"});
+    }
   }
   if (status.archived() > 0) {
     states.AddRow({absl::StrCat(status.archived()), "archived: of earlier revisions"});
@@ -177,6 +182,7 @@ void PrintStatusTable(const v1::RoadmapStatus& status, std::ostream& out) {
         << "; 'saffron resume " << status.name() << "' lets it go on\n";
   }
   if (status.priority() != 1) out << "priority " << FormatNumber(status.priority()) << "\n";
+  if (!status.missing_corpora().empty()) out << status.missing_corpora() << "\n";
   if (!status.last_failure().empty()) out << "last failure: " << status.last_failure() << "\n";
   if (status.queued() + status.running() > 0) {
     out << Plural(status.workers(), "worker") << " connected, " << Plural(status.slots(), "slot")

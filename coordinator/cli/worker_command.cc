@@ -46,6 +46,7 @@ absl::StatusOr<ExitCode> Work(const Cli& cli, const WorkerOptions& options) {
                  .address = address,
                  .slots = options.slots,
                  .slot = {.argv = {ProgramPath(), "worker-slot", "--data", cli.data_root}},
+                 .data_root = cli.data_root,
                  .spool_dir = options.spool_dir,
                  .checkpoint_every_s = options.checkpoint_every_s,
                  .build = kVersion,

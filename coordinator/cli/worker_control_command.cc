@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
 #include "coordinator/cli/printing.h"
@@ -53,8 +54,12 @@ absl::StatusOr<ExitCode> List(const Cli& cli) {
     }
     // To a tenth: for people and scripts alike.
     const double heard = static_cast<double>(static_cast<int64_t>(Seconds(w.silent()) * 10)) / 10;
+    std::string why = w.reason();
+    if (why.empty() && !w.missing_corpora().empty()) {
+      why = absl::StrCat("no corpus ", absl::StrJoin(w.missing_corpora(), ", "));
+    }
     table.rows.push_back({w.id(), w.name(), w.hostname(), StateText(w), int64_t{w.leased()},
-                          int64_t{w.slots()}, heard, passed, failed, w.reason()});
+                          int64_t{w.slots()}, heard, passed, failed, why});
   }
   if (fleet.workers().empty() && cli.output == OutputMode::kTable) {
     PrintMessage(

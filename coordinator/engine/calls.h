@@ -52,6 +52,8 @@ struct SyncCall {
   absl::Duration wait = {};
   bool draining = false;
   int64_t sequence = 0;
+  std::vector<std::string> missing_corpora = {};  // fingerprints
+  bool missing_more = false;
 };
 struct AssignedTrial {
   AttemptId attempt = {};
@@ -112,7 +114,8 @@ struct FleetView {
     WorkerId id = {};
     WorkerInfo info = {};
     Scheduler::WorkerView now = {};
-    Standing standing = Standing::kNormal;  // of its machine
+    Standing standing = Standing::kNormal;          // of its machine
+    std::vector<std::string> missing_corpora = {};  // names
   };
   std::vector<Worker> workers = {};
   std::map<std::string, NodeRecords::Node> nodes = {};
@@ -161,7 +164,9 @@ struct RoadmapStatus {
   std::string last_failure = {};
   std::string paused = {};  // why nothing is handed out or recorded; empty when all is well
   Scheduler::RoadmapControl control = {};
-  int64_t archived = 0;  // trials of earlier revisions that the current one does not name
+  int64_t archived = 0;        // trials of earlier revisions that the current one does not name
+  int64_t without_corpus = 0;  // of the queued: every worker lacks their corpus
+  std::string missing_corpora = {};  // which, who lacks them, what to do
 };
 
 struct Explanation {

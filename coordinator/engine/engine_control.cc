@@ -197,8 +197,13 @@ absl::Status Engine::DoListWorkers(const Done<FleetView>& done) {
   for (const auto& [id, info] : known) {
     std::optional<Scheduler::WorkerView> now = scheduler_.ViewWorker(id);
     if (!now) continue;
-    view.workers.push_back(
-        {id, info, *std::move(now), scheduler_.nodes().StandingOf(info.hostname)});
+    FleetView::Worker worker{id, info, *std::move(now),
+                             scheduler_.nodes().StandingOf(info.hostname)};
+    for (CorpusId corpus : worker.now.missing.named) {
+      ASSIGN_OR_RETURN(const RunStore::Corpus missing, store_->LoadCorpus(corpus));
+      worker.missing_corpora.push_back(missing.name);
+    }
+    view.workers.push_back(std::move(worker));
   }
   Reply<FleetView>(done, std::move(view));
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "coordinator/engine/engine.h"
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
@@ -40,17 +41,49 @@ absl::Status Engine::DoStatus(const std::string& selector, const Done<RoadmapSta
   RETURN_IF_ERROR(LoadView(*view));
   const Scheduler::RoadmapCounts* counts = scheduler_.Counts((*view)->info.id);
   const Scheduler::Fleet fleet = scheduler_.fleet();
-  Reply<RoadmapStatus>(
-      done, RoadmapStatus{.roadmap = (*view)->info,
-                          .counts = counts == nullptr ? Scheduler::RoadmapCounts{} : *counts,
-                          .workers = fleet.workers,
-                          .slots = fleet.slots,
-                          .best = (*view)->best,
-                          .last_failure = (*view)->last_failure,
-                          .paused = paused_,
-                          .control = scheduler_.Control((*view)->info.id),
-                          .archived = (*view)->archived});
+  RoadmapStatus status{.roadmap = (*view)->info,
+                       .counts = counts == nullptr ? Scheduler::RoadmapCounts{} : *counts,
+                       .workers = fleet.workers,
+                       .slots = fleet.slots,
+                       .best = (*view)->best,
+                       .last_failure = (*view)->last_failure,
+                       .paused = paused_,
+                       .control = scheduler_.Control((*view)->info.id),
+                       .archived = (*view)->archived};
+  RETURN_IF_ERROR(AddMissingCorpora(&status));
+  Reply<RoadmapStatus>(done, std::move(status));
   return absl::OkStatus();
+}
+
+absl::Status Engine::AddMissingCorpora(RoadmapStatus* status) {
+  for (const auto& [corpus, trials] : scheduler_.ReadyByCorpus(status->roadmap.id)) {
+    const Scheduler::CorpusView view = scheduler_.ViewCorpus(corpus);
+    if (view.able > 0 || view.lacking.empty()) continue;
+    status->without_corpus += static_cast<int64_t>(trials);
+    ASSIGN_OR_RETURN(const std::string lacking, DescribeLacking(corpus, view));
+    absl::StrAppend(&status->missing_corpora, status->missing_corpora.empty() ? "" : "; ", trials,
+                    trials == 1 ? " trial waits for " : " trials wait for ", lacking);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Engine::DescribeLacking(CorpusId corpus,
+                                                    const Scheduler::CorpusView& view) {
+  constexpr size_t kNamed = 4;
+  ASSIGN_OR_RETURN(const RunStore::Corpus missing, store_->LoadCorpus(corpus));
+  std::vector<std::string> names;
+  for (WorkerId worker : view.lacking) {
+    if (names.size() == kNamed) {
+      names.push_back(absl::StrCat("and ", view.lacking.size() - kNamed, " more"));
+      break;
+    }
+    auto name = names_.find(worker);
+    names.push_back(name == names_.end() ? absl::StrCat("worker ", worker.value) : name->second);
+  }
+  return absl::StrCat("a worker with corpus \"", missing.name, "\" (fingerprint ",
+                      missing.fingerprint.substr(0, 12), "); ", absl::StrJoin(names, ", "),
+                      view.lacking.size() == 1 ? " lacks" : " lack",
+                      " it (bring it there with `saffron data fetch` or `saffron data add`)");
 }
 
 absl::StatusOr<Engine::RoadmapView*> Engine::FindRoadmap(const std::string& selector) {

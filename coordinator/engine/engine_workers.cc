@@ -88,6 +88,11 @@ absl::Status Engine::DoSync(CallId id, const SyncCall& call, const Done<SyncAnsw
       .worker = session.worker, .want = std::max(call.want, 0), .draining = call.draining};
   for (const AttemptProgress& p : call.running) event.running.push_back(p.attempt);
   for (const AttemptResult& r : call.finished) event.finished.push_back(r.report);
+  event.missing.more = call.missing_more;
+  for (const std::string& fingerprint : call.missing_corpora) {
+    ASSIGN_OR_RETURN(const std::optional<CorpusId> corpus, store_->FindCorpus(fingerprint));
+    if (corpus) event.missing.named.insert(*corpus);
+  }
   ASSIGN_OR_RETURN(const Effects effects, Apply(event));
   SyncAnswer answer;
   RETURN_IF_ERROR(RecordReports(call, effects, &answer));
@@ -189,6 +194,7 @@ absl::Status Engine::ServeHeld() {
     const CallId id = *it++;  // a release erases
     const Held& held = held_.at(id);
     const WorkerId worker = held.worker;
+    if (!scheduler_.HasReadyFor(worker)) continue;
     ASSIGN_OR_RETURN(const Effects effects, Apply(WorkerWaiting{worker, held.want}));
     SyncAnswer answer;
     RETURN_IF_ERROR(AddOrders(effects, worker, &answer));

@@ -63,6 +63,7 @@ absl::StatusOr<AttemptReport> ReportOf(const v1::AttemptResult& result) {
                                                    result.failure_class()));
   }
   report.failure = *failure;
+  report.no_corpus = result.has_missing_corpus();
   return report;
 }
 
@@ -119,7 +120,15 @@ absl::StatusOr<SyncCall> FromProto(const v1::SyncRequest& request) {
                 .want = request.want(),
                 .wait = FromProto(request.wait()),
                 .draining = request.draining(),
-                .sequence = request.sequence()};
+                .sequence = request.sequence(),
+                .missing_more = request.missing_more()};
+  for (const v1::CorpusRef& corpus : request.missing_corpora()) {
+    if (std::ssize(call.missing_corpora) == MissingCorpora::kNamedMax) {
+      call.missing_more = true;
+      break;
+    }
+    call.missing_corpora.push_back(corpus.fingerprint());
+  }
   for (const v1::AttemptProgress& p : request.running()) {
     call.running.push_back({FromProto(p.ref()), p.first_sequence(), FromProto(p.measurements())});
   }
@@ -239,6 +248,8 @@ v1::RoadmapStatus ToProto(const RoadmapStatus& status) {
   out.set_priority(status.control.priority);
   out.set_waiting(counts.held);
   out.set_archived(status.archived);
+  out.set_without_corpus(status.without_corpus);
+  out.set_missing_corpora(status.missing_corpora);
   return out;
 }
 
@@ -287,6 +298,7 @@ v1::ListWorkersResponse ToProto(const FleetView& fleet) {
     w->set_slots(worker.info.slots);
     w->set_build(worker.info.build);
     w->set_leased(static_cast<int>(worker.now.held.size()));
+    for (const std::string& corpus : worker.missing_corpora) w->add_missing_corpora(corpus);
     SetDuration(std::max(absl::ZeroDuration(), fleet.time + fleet.lease - worker.now.expires),
                 w->mutable_silent());
     if (worker.now.slots == 0) {

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "coordinator/scheduler/ids.h"
+#include "coordinator/scheduler/missing_corpora.h"
 #include "coordinator/scheduler/node_record.h"
 #include "coordinator/scheduler/outcome.h"
 
@@ -31,6 +32,8 @@ struct AttemptReport {
   Outcome outcome = Outcome::kSucceeded;
   FailureClass failure = FailureClass::kError;  // meaningful iff outcome is kFailed
   std::string message = {};
+  // It failed before it began: the worker cannot open the trial's corpus. Charged to nobody.
+  bool no_corpus = false;
 };
 
 // A worker says all that it has in hand. Requires HasWorker(worker).
@@ -40,6 +43,7 @@ struct WorkerSynced {
   std::vector<AttemptReport> finished = {};
   int want = 0;  // how many more attempts it would take
   bool draining = false;
+  MissingCorpora missing = {};  // it gets no trials of these until it no longer says so
 };
 
 // A worker whose call was held open may have work now. Requires HasWorker(worker).
@@ -69,6 +73,7 @@ struct WantedTrial {
   double cost_seconds = 0;  // estimated, on one core
   // It starts from this trial's checkpoint, so not before that one succeeded. Named earlier.
   std::optional<TrialId> parent = {};
+  CorpusId corpus = {};  // that it reads
 };
 
 struct RoadmapPolicy {

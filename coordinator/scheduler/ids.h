@@ -22,6 +22,8 @@ struct RowId {
 using TrialId = RowId<struct TrialTag>;
 using RoadmapId = RowId<struct RoadmapTag>;
 using WorkerId = RowId<struct WorkerTag>;  // one worker process
+// What a corpus holds, under whatever name. 0: a trial that reads none.
+using CorpusId = RowId<struct CorpusTag>;
 
 // One execution of a trial. Numbers run 1, 2, ... within a trial and fence late reports.
 struct AttemptId {

@@ -51,7 +51,9 @@ class SchedulerInspector {
     for (const auto& [id, worker] : s_.workers_) {
       absl::StrAppend(&text, "w", id.value, " ", worker.slots, worker.drained ? "d" : "",
                       absl::FormatDuration(worker.expires - now), "?",
-                      absl::FormatDuration(worker.doubted - now), s_.doubted_.count(id));
+                      absl::FormatDuration(worker.doubted - now), s_.doubted_.count(id),
+                      worker.missing.more ? "m" : "");
+      for (CorpusId corpus : worker.missing.named) absl::StrAppend(&text, "m", corpus.value);
     }
     for (const auto& [id, roadmap] : s_.roadmaps_) {
       absl::StrAppend(&text, "r", id.value, absl::FormatDuration(roadmap.policy.deadline - now),
@@ -92,7 +94,11 @@ class SchedulerInspector {
       if (queued->ready_at != absl::InfinitePast()) {
         backing_off_.insert({queued->ready_at, id});
       } else if (!trial.held) {
-        for (const Scheduler::Want& want : trial.wants) ready_ += want.active;
+        for (const Scheduler::Want& want : trial.wants) {
+          if (!want.active) continue;
+          ++ready_;
+          ++ready_by_[want.roadmap][trial.corpus];
+        }
       }
     } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
       Require(trial.attempts >= 1, "trial ", id.value, " is leased without an attempt");
@@ -161,6 +167,8 @@ class SchedulerInspector {
               "the counts of roadmap ", id.value, " are not those of its trials");
       Require(in_turn_[id] == roadmap.leased_in_turn, "roadmap ", id.value,
               " is charged for other leases than it has");
+      Require(ready_by_[id] == s_.queue_.CountByCorpus(id), "the work queue of roadmap ", id.value,
+              " holds trials of other corpora than are ready");
     }
     Require(ready_ == s_.queue_.size(), "the work queue holds other trials than are ready");
     for (const auto& [id, reason] : s_.drained_) {
@@ -197,6 +205,7 @@ class SchedulerInspector {
   std::map<WorkerId, double> load_;
   std::set<std::pair<absl::Time, TrialId>> backing_off_;
   size_t ready_ = 0;
+  std::map<RoadmapId, std::map<CorpusId, size_t>> ready_by_;
 };
 
 std::vector<std::string> FindViolations(const Scheduler& scheduler) {

@@ -60,6 +60,7 @@ Scheduler::Scheduler(const Options& options, const Snapshot& snapshot, absl::Tim
     trial.failures = t.failures;
     trial.cost_seconds = t.cost_seconds;
     trial.lost_with = t.lost_with;
+    trial.corpus = t.corpus;
     if (const Leased* leased = std::get_if<Leased>(&t.state)) {
       if (!HasWorker(leased->worker))
         Renew(leased->worker, workers_[leased->worker], now + options_.lease);
@@ -113,21 +114,6 @@ const Scheduler::Trial* Scheduler::FindTrial(TrialId trial) const {
   return it == trials_.end() ? nullptr : &it->second;
 }
 
-Scheduler::Fleet Scheduler::fleet() const {
-  Fleet fleet;
-  for (const auto& [id, worker] : workers_) {
-    if (worker.slots > 0) ++fleet.workers;
-    fleet.slots += worker.slots;
-    fleet.leased += static_cast<int>(worker.held.size());
-    if (GetsWork(id)) {
-      fleet.idle_slots += std::max(0, worker.slots - static_cast<int>(worker.held.size()));
-    } else if (worker.slots > 0) {
-      ++fleet.barred;
-    }
-  }
-  return fleet;
-}
-
 int64_t Scheduler::CountAhead(TrialId id) const {
   const Trial* trial = FindTrial(id);
   if (trial == nullptr) return 0;
@@ -135,28 +121,6 @@ int64_t Scheduler::CountAhead(TrialId id) const {
     if (want.active) return queue_.CountBefore(want.roadmap, OrderOf(id, *trial, want));
   }
   return 0;
-}
-
-std::optional<Scheduler::WorkerView> Scheduler::ViewWorker(WorkerId id) const {
-  auto worker = workers_.find(id);
-  if (worker == workers_.end()) return std::nullopt;
-  WorkerView view{.slots = worker->second.slots,
-                  .host = worker->second.host,
-                  .held = worker->second.held,
-                  .drained = {},
-                  .expires = worker->second.expires};
-  if (auto drained = drained_.find(id); drained != drained_.end()) view.drained = drained->second;
-  return view;
-}
-
-bool Scheduler::MayLeave(WorkerId id) const {
-  auto worker = workers_.find(id);
-  return worker != workers_.end() && worker->second.held.empty() && drained_.count(id) > 0;
-}
-
-Scheduler::RoadmapControl Scheduler::Control(RoadmapId id) const {
-  auto roadmap = roadmaps_.find(id);
-  return roadmap == roadmaps_.end() ? RoadmapControl{} : roadmap->second.control;
 }
 
 // ---- Workers
@@ -167,6 +131,7 @@ void Scheduler::On(const WorkerJoined& event, absl::Time now) {
   worker.slots = event.slots;
   worker.host = event.host;
   worker.drained = false;
+  worker.missing = {};
   if (event.drained) drained_[event.worker] = *event.drained;
   Renew(event.worker, worker, now + options_.lease);
 }
@@ -174,6 +139,7 @@ void Scheduler::On(const WorkerJoined& event, absl::Time now) {
 void Scheduler::On(const WorkerSynced& event, absl::Time now) {
   CHECK(HasWorker(event.worker)) << "worker " << event.worker.value;
   Renew(event.worker, workers_.at(event.worker), now + options_.lease);
+  workers_.at(event.worker).missing = event.missing;
   std::set<TrialId> named;
   std::set<AttemptId> finished;
   for (const AttemptReport& report : event.finished) {
@@ -197,6 +163,10 @@ void Scheduler::On(const WorkerWaiting& event, absl::Time now) {
   CHECK(HasWorker(event.worker)) << "worker " << event.worker.value;
   Renew(event.worker, workers_.at(event.worker), now + options_.lease);
   Assign(event.worker, event.want, now);
+}
+
+bool Scheduler::HasReadyFor(WorkerId worker) const {
+  return GetsWork(worker) && queue_.Next(workers_.at(worker).missing).has_value();
 }
 
 bool Scheduler::GetsWork(WorkerId id) const {
@@ -223,6 +193,10 @@ void Scheduler::TakeReport(WorkerId worker, const AttemptReport& report, absl::T
   const Leased* leased = std::get_if<Leased>(&trial->state);
   if (leased == nullptr || leased->worker != worker || number != trial->attempts) {
     return acknowledge(false);
+  }
+  if (report.no_corpus) {
+    HandBack(report.attempt, report.message, "its worker could not open its corpus", now);
+    return acknowledge(true);
   }
   // A worker that stops a trial on its own hands it back.
   const FailureClass failure =
@@ -254,6 +228,13 @@ void Scheduler::AcceptResult(WorkerId worker, const AttemptReport& report, absl:
   SettleChildren(id, now);
 }
 
+void Scheduler::HandBack(AttemptId attempt, const std::string& message, const std::string& reason,
+                         absl::Time now) {
+  // Without a class of failure it burns no budget.
+  effects_.push_back(AttemptEnded{attempt, Outcome::kCancelled, std::nullopt, message});
+  QueueOrCancel(attempt.trial, Queued{}, reason, now);
+}
+
 void Scheduler::TakeRunning(WorkerId worker, AttemptId attempt) {
   const Trial* trial = FindTrial(attempt.trial);
   if (trial != nullptr && attempt.number == trial->attempts) {
@@ -280,21 +261,18 @@ void Scheduler::TakeRunning(WorkerId worker, AttemptId attempt) {
 int Scheduler::RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int want,
                             absl::Time now) {
   std::vector<TrialId> unseen;
-  const std::set<TrialId>& held = workers_.at(worker).held;
-  std::set_difference(held.begin(), held.end(), named.begin(), named.end(),
+  const Worker& w = workers_.at(worker);
+  std::set_difference(w.held.begin(), w.held.end(), named.begin(), named.end(),
                       std::back_inserter(unseen));
   for (TrialId id : unseen) {
     const Trial& trial = trials_.at(id);
     const AttemptId attempt{id, trial.attempts};
-    if (want > 0) {
+    if (want > 0 && !w.missing.Has(trial.corpus)) {
       --want;
       effects_.push_back(AttemptRepeated{attempt, worker, std::get<Leased>(trial.state).roadmap});
       continue;
     }
-    // Never started, so it burns no budget.
-    effects_.push_back(
-        AttemptEnded{attempt, Outcome::kCancelled, std::nullopt, "it never reached its worker"});
-    QueueOrCancel(id, Queued{}, "its attempt never reached a worker", now);
+    HandBack(attempt, "it never reached its worker", "its attempt never reached a worker", now);
   }
   return want;
 }
@@ -303,24 +281,26 @@ void Scheduler::Assign(WorkerId worker_id, int want, absl::Time now) {
   if (!GetsWork(worker_id)) return;
   Worker& worker = workers_.at(worker_id);
   for (; want > 0; --want) {
-    std::optional<WorkQueue::Pick> pick = queue_.Next();
+    std::optional<WorkQueue::Pick> pick = queue_.Next(worker.missing);
     const bool has_room = static_cast<int>(worker.held.size()) < worker.slots;
     if (has_room && !doubted_.empty()) {
       // A long trial that may have been lost is worth more than a short one that was not begun.
       const double most = pick ? TimeToEnd(trials_.at(pick->trial)) : -1;
       for (WorkerId doubted : std::vector<WorkerId>(doubted_.begin(), doubted_.end())) {
         const std::set<TrialId>& held = workers_.at(doubted).held;
-        const bool is_urgent = std::any_of(
-            held.begin(), held.end(), [&](TrialId id) { return TimeToEnd(trials_.at(id)) > most; });
+        const bool is_urgent = std::any_of(held.begin(), held.end(), [&](TrialId id) {
+          const Trial& trial = trials_.at(id);
+          return TimeToEnd(trial) > most && !worker.missing.Has(trial.corpus);
+        });
         if (is_urgent) LoseWorker(doubted, "its connection broke, and its trials were due", now);
       }
-      pick = queue_.Next();
+      pick = queue_.Next(worker.missing);
     }
     if (!pick) return;
     const double cost = trials_.at(pick->trial).cost_seconds;
     if (static_cast<int>(worker.held.size()) >= worker.slots) {
       const double most = absl::ToDoubleSeconds(options_.ahead) * worker.slots;
-      const int ready = static_cast<int>(queue_.size() - queue_.paused_size());
+      const int ready = static_cast<int>(queue_.CountStartable(worker.missing));
       if (worker.load_seconds + cost > most || ready <= slots_) return;
     }
     Alter(pick->trial, [&](Trial& t) {
@@ -352,15 +332,25 @@ void Scheduler::On(const WorkerUnreachable& event, absl::Time now) {
 }
 
 void Scheduler::GiveUpDoubted(absl::Time now) {
-  while (!doubted_.empty()) {
-    LoseWorker(*doubted_.begin(), "its connection broke, and others had nothing else to do", now);
+  std::vector<WorkerId> given_up;
+  for (WorkerId doubted : doubted_) {
+    if (IsAnyIdleFor(workers_.at(doubted).held)) given_up.push_back(doubted);
+  }
+  for (WorkerId doubted : given_up) {
+    LoseWorker(doubted, "its connection broke, and others had nothing else to do", now);
   }
 }
 
-bool Scheduler::IsAnyIdle() const {
+bool Scheduler::IsAnyIdleFor(const std::set<TrialId>& trials) const {
   return std::any_of(workers_.begin(), workers_.end(), [&](const auto& w) {
-    return doubted_.count(w.first) == 0 && GetsWork(w.first) &&
-           static_cast<int>(w.second.held.size()) < w.second.slots;
+    const auto& [id, worker] = w;
+    if (doubted_.count(id) > 0 || !GetsWork(id) ||
+        static_cast<int>(worker.held.size()) >= worker.slots || HasReadyFor(id)) {
+      return false;
+    }
+    return trials.empty() || std::any_of(trials.begin(), trials.end(), [&](TrialId trial) {
+             return !w.second.missing.Has(trials_.at(trial).corpus);
+           });
   });
 }
 
@@ -490,7 +480,7 @@ void Scheduler::On(const Tick& event, absl::Time now) {
     doubted_.insert(doubts_.begin()->second);
     doubts_.erase(doubts_.begin());
   }
-  if (!doubted_.empty() && queue_.empty() && IsAnyIdle()) GiveUpDoubted(now);
+  GiveUpDoubted(now);
   while (!backing_off_.empty() && backing_off_.begin()->first <= now) {
     Alter(backing_off_.begin()->second,
           [](Trial& t) { std::get<Queued>(t.state).ready_at = absl::InfinitePast(); });
@@ -524,7 +514,7 @@ void Scheduler::Link(TrialId id, Trial& trial) {
     }
     if (trial.held) return;
     for (const Want& want : trial.wants) {
-      if (want.active) queue_.Add(want.roadmap, OrderOf(id, trial, want));
+      if (want.active) queue_.Add(want.roadmap, trial.corpus, OrderOf(id, trial, want));
     }
   } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
     Worker& worker = workers_.at(leased->worker);
@@ -550,7 +540,7 @@ void Scheduler::Unlink(TrialId id, Trial& trial) {
     }
     if (trial.held) return;
     for (const Want& want : trial.wants) {
-      if (want.active) queue_.Remove(want.roadmap, OrderOf(id, trial, want));
+      if (want.active) queue_.Remove(want.roadmap, trial.corpus, OrderOf(id, trial, want));
     }
   } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
     Worker& worker = workers_.at(leased->worker);

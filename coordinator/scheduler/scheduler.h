@@ -20,6 +20,9 @@
 // are fenced by their number: reports of failure from any but the current attempt change nothing. A
 // *complete result* of an older attempt is accepted when it is the first (trials are deterministic:
 // it is as good), and never counts twice.
+//
+// A worker that cannot open a trial's corpus hands the trial back, which is charged to nobody, and
+// is given no trials of that corpus for as long as it says that it lacks it; others are.
 
 #include <array>
 #include <cstdint>
@@ -86,6 +89,7 @@ class Scheduler {
       TrialState state;
       std::optional<TrialId> parent = {};
       std::vector<WorkerId> lost_with = {};  // since the budgets were fresh, each once
+      CorpusId corpus = {};
     };
     struct Roadmap {
       RoadmapId id;
@@ -112,6 +116,8 @@ class Scheduler {
   absl::Time NextDeadline() const;
   // Whether a waiting worker might be given something.
   bool HasReady() const { return !queue_.empty(); }
+  // Whether this one might.
+  bool HasReadyFor(WorkerId worker) const;
   bool HasWorker(WorkerId worker) const { return workers_.count(worker) > 0; }
 
   struct RoadmapCounts {
@@ -141,6 +147,7 @@ class Scheduler {
     bool held = false;         // its parent has not succeeded (yet)
     double after_seconds = 0;  // estimated time of the longest chain of trials that wait for it
     std::vector<WorkerId> lost_with = {};  // workers it was lost with since the budgets were fresh
+    CorpusId corpus = {};                  // that it reads
 
     // The roadmap's want; nullptr when it has none.
     const Want* FindWant(RoadmapId roadmap) const;
@@ -158,12 +165,24 @@ class Scheduler {
   };
   Fleet fleet() const;
 
+  // Who of the workers that get new work could be given a trial of the corpus. O(workers).
+  struct CorpusView {
+    int able = 0;                        // workers that do not lack it
+    int idle_slots = 0;                  // theirs
+    std::vector<WorkerId> lacking = {};  // the others
+  };
+  CorpusView ViewCorpus(CorpusId corpus) const;
+  // Trials of the roadmap that wait for nothing but a worker, by what they read; none of a paused
+  // roadmap.
+  std::map<CorpusId, size_t> ReadyByCorpus(RoadmapId roadmap) const;
+
   struct WorkerView {
     int slots = 0;  // 0: it has not been heard of since this process started
     std::string host;
     std::set<TrialId> held;
     std::optional<std::string> drained;  // why
     absl::Time expires;                  // when it is taken to be lost
+    MissingCorpora missing = {};
   };
   // nullopt when there is no such worker.
   std::optional<WorkerView> ViewWorker(WorkerId worker) const;
@@ -192,6 +211,7 @@ class Scheduler {
     absl::Time doubted = absl::InfiniteFuture();  // from when on
     double load_seconds = 0;                      // estimated work in `held`
     std::set<TrialId> held;
+    MissingCorpora missing;  // as it said last
   };
   struct Roadmap {
     RoadmapPolicy policy;
@@ -218,13 +238,18 @@ class Scheduler {
 
   void TakeReport(WorkerId worker, const AttemptReport& report, absl::Time now);
   void AcceptResult(WorkerId worker, const AttemptReport& report, absl::Time now);
+  // The current attempt of a leased trial never began.
+  void HandBack(AttemptId attempt, const std::string& message, const std::string& reason,
+                absl::Time now);
   void TakeRunning(WorkerId worker, AttemptId attempt);
   // Assigns again, or takes back, what the worker holds but did not name.
   int RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int want, absl::Time now);
   void Assign(WorkerId worker, int want, absl::Time now);
-  // Gives up the doubted workers, for others are idle.
+  // Gives up the doubted workers that hold what others, who are idle, could do.
   void GiveUpDoubted(absl::Time now);
-  bool IsAnyIdle() const;
+  // Whether a worker has a free slot and nothing to start, and could do any of `trials`, where
+  // there are any.
+  bool IsAnyIdleFor(const std::set<TrialId>& trials) const;
   void LoseWorker(WorkerId worker, const std::string& why, absl::Time now);
   // The current attempt of a leased trial failed: queue the trial again or end it. `lost`: with its
   // worker, who may yet come back.

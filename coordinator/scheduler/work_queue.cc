@@ -10,24 +10,26 @@ template <typename Change>
 void WorkQueue::Alter(RoadmapId roadmap, const Change& change) {
   Queue& queue = queues_[roadmap];
   if (queue.in_turn()) turns_.erase({queue.share(), roadmap});
-  size_ -= queue.ready.size();
-  if (queue.paused) paused_size_ -= queue.ready.size();
   change(queue);
-  size_ += queue.ready.size();
-  if (queue.paused) paused_size_ += queue.ready.size();
   if (queue.in_turn()) turns_.insert({queue.share(), roadmap});
 }
 
-void WorkQueue::Add(RoadmapId roadmap, const WorkOrder& order) {
+void WorkQueue::Add(RoadmapId roadmap, CorpusId corpus, const WorkOrder& order) {
   Alter(roadmap, [&](Queue& queue) {
-    CHECK(queue.ready.insert(order).second) << "trial " << order.trial.value << " queued twice";
+    CHECK(queue.ready[corpus].insert(order).second)
+        << "trial " << order.trial.value << " queued twice";
   });
+  ++size_;
 }
 
-void WorkQueue::Remove(RoadmapId roadmap, const WorkOrder& order) {
+void WorkQueue::Remove(RoadmapId roadmap, CorpusId corpus, const WorkOrder& order) {
   Alter(roadmap, [&](Queue& queue) {
-    CHECK(queue.ready.erase(order) == 1) << "trial " << order.trial.value << " was not queued";
+    auto ready = queue.ready.find(corpus);
+    CHECK(ready != queue.ready.end() && ready->second.erase(order) == 1)
+        << "trial " << order.trial.value << " was not queued";
+    if (ready->second.empty()) queue.ready.erase(ready);
   });
+  --size_;
 }
 
 void WorkQueue::SetLeased(RoadmapId roadmap, int64_t leased) {
@@ -43,16 +45,44 @@ void WorkQueue::SetPaused(RoadmapId roadmap, bool paused) {
   Alter(roadmap, [&](Queue& queue) { queue.paused = paused; });
 }
 
-std::optional<WorkQueue::Pick> WorkQueue::Next() const {
-  if (turns_.empty()) return std::nullopt;
-  const RoadmapId roadmap = turns_.begin()->second;
-  return Pick{roadmap, queues_.at(roadmap).ready.begin()->trial};
+std::optional<WorkQueue::Pick> WorkQueue::Next(const MissingCorpora& missing) const {
+  for (const auto& [share, roadmap] : turns_) {
+    const WorkOrder* first = nullptr;
+    for (const auto& [corpus, ready] : queues_.at(roadmap).ready) {
+      if (missing.Has(corpus)) continue;
+      if (first == nullptr || *ready.begin() < *first) first = &*ready.begin();
+    }
+    if (first != nullptr) return Pick{roadmap, first->trial};
+  }
+  return std::nullopt;
+}
+
+size_t WorkQueue::CountStartable(const MissingCorpora& missing) const {
+  size_t count = 0;
+  for (const auto& [share, roadmap] : turns_) {
+    for (const auto& [corpus, ready] : queues_.at(roadmap).ready) {
+      if (!missing.Has(corpus)) count += ready.size();
+    }
+  }
+  return count;
+}
+
+std::map<CorpusId, size_t> WorkQueue::CountByCorpus(RoadmapId roadmap) const {
+  std::map<CorpusId, size_t> counts;
+  auto it = queues_.find(roadmap);
+  if (it == queues_.end()) return counts;
+  for (const auto& [corpus, ready] : it->second.ready) counts[corpus] = ready.size();
+  return counts;
 }
 
 int64_t WorkQueue::CountBefore(RoadmapId roadmap, const WorkOrder& order) const {
   auto it = queues_.find(roadmap);
   if (it == queues_.end()) return 0;
-  return std::distance(it->second.ready.begin(), it->second.ready.lower_bound(order));
+  int64_t before = 0;
+  for (const auto& [corpus, ready] : it->second.ready) {
+    before += std::distance(ready.begin(), ready.lower_bound(order));
+  }
+  return before;
 }
 
 }  // namespace saffron

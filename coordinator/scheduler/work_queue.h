@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "coordinator/scheduler/ids.h"
+#include "coordinator/scheduler/missing_corpora.h"
 
 namespace saffron {
 
@@ -30,11 +31,12 @@ struct WorkOrder {
 // to its weight: the next trial is of the roadmap with the fewest leases for its weight, as in
 // weighted fair queueing (Demers, Keshav and Shenker, 1989) with slots for bandwidth. A roadmap
 // that waits gains no credit. A trial that several roadmaps want stands in the queue of each. Every
-// operation is O(log n). Not thread-safe.
+// operation is O(log n) in the trials, and O(roadmaps x corpora) for a worker that lacks corpora.
+// Not thread-safe.
 class WorkQueue {
  public:
-  void Add(RoadmapId roadmap, const WorkOrder& order);
-  void Remove(RoadmapId roadmap, const WorkOrder& order);  // it is there
+  void Add(RoadmapId roadmap, CorpusId corpus, const WorkOrder& order);
+  void Remove(RoadmapId roadmap, CorpusId corpus, const WorkOrder& order);  // it is there
   // The number of the roadmap's trials that are leased in its turn changed.
   void SetLeased(RoadmapId roadmap, int64_t leased);
   void SetWeight(RoadmapId roadmap, double weight);  // > 0; 1 until set
@@ -45,24 +47,28 @@ class WorkQueue {
     RoadmapId roadmap;
     TrialId trial;
   };
-  // First trial of the roadmap that has fewest leased for its weight (of the oldest of them); none
-  // when nothing can be started.
-  std::optional<Pick> Next() const;
+  // First trial of the roadmap that has fewest leased for its weight (of the oldest of them), among
+  // trials that read none of the corpora that are missing; none when nothing can be started.
+  std::optional<Pick> Next(const MissingCorpora& missing) const;
 
-  // Whether nothing can be started.
+  // Whether nothing can be started anywhere.
   bool empty() const { return turns_.empty(); }
   // Entries, so that a trial counts once for each roadmap that wants it.
   size_t size() const { return size_; }
-  size_t paused_size() const { return paused_size_; }  // of them, those of paused roadmaps
+  // Those that can be started where these corpora are missing.
+  size_t CountStartable(const MissingCorpora& missing) const;
+  // Entries of the roadmap by what they read.
+  std::map<CorpusId, size_t> CountByCorpus(RoadmapId roadmap) const;
   // Entries of the roadmap before `order`. O(n): for explanations.
   int64_t CountBefore(RoadmapId roadmap, const WorkOrder& order) const;
 
  private:
+  using Ready = std::map<CorpusId, std::set<WorkOrder>>;  // no empty sets
   struct Queue {
     int64_t leased = 0;
     double weight = 1;
     bool paused = false;
-    std::set<WorkOrder> ready;
+    Ready ready;
 
     double share() const { return static_cast<double>(leased) / weight; }
     bool in_turn() const { return !paused && !ready.empty(); }
@@ -73,7 +79,7 @@ class WorkQueue {
 
   std::map<RoadmapId, Queue> queues_;
   std::set<std::pair<double, RoadmapId>> turns_;  // (share, roadmap) where in_turn
-  size_t size_ = 0, paused_size_ = 0;
+  size_t size_ = 0;
 };
 
 }  // namespace saffron

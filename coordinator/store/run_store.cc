@@ -120,8 +120,9 @@ absl::Status RunStore::LimitPagesForTest(int64_t pages) {
 namespace {
 
 constexpr char kLoadTrials[] =
-    "SELECT t.id, v.seconds, t.attempts, t.state, a.worker, a.failure_class, t.parent, t.orphaned "
-    "FROM trials t JOIN variants v ON v.id = t.variant "
+    "SELECT t.id, v.seconds, t.attempts, t.state, a.worker, a.failure_class, t.parent, t.orphaned, "
+    "iif(d.fingerprint = '', 0, d.id) "
+    "FROM trials t JOIN variants v ON v.id = t.variant JOIN datasets d ON d.id = t.data "
     "LEFT JOIN attempts a ON t.state IN ('queued', 'leased') AND a.trial = t.id "
     "AND a.number = t.attempts ORDER BY t.id";
 constexpr char kLoadFailures[] =
@@ -186,6 +187,7 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
                                .attempts = static_cast<int32_t>(trials->Int(2)),
                                .state = std::move(state)});
     if (!trials->IsNull(6)) snapshot.trials.back().parent = TrialId{trials->Int(6)};
+    snapshot.trials.back().corpus = CorpusId{trials->Int(8)};
   }
   ASSIGN_OR_RETURN(Statement * failures, db_.Use(kLoadFailures));
   failures->Start();
@@ -285,6 +287,24 @@ absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> RunStore::LoadWorke
                         .process_space = std::string(select->Text(6)),
                         .slots = static_cast<int>(select->Int(4))}});
   }
+}
+
+absl::StatusOr<std::optional<CorpusId>> RunStore::FindCorpus(const std::string& fingerprint) {
+  static constexpr char kSql[] = "SELECT id FROM datasets WHERE fingerprint = ?";
+  if (fingerprint.empty()) return std::nullopt;
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  ASSIGN_OR_RETURN(const std::optional<int64_t> id, select->One(fingerprint));
+  if (!id) return std::nullopt;
+  return CorpusId{*id};
+}
+
+absl::StatusOr<RunStore::Corpus> RunStore::LoadCorpus(CorpusId id) {
+  static constexpr char kSql[] = "SELECT name, fingerprint FROM datasets WHERE id = ?";
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  select->Start(id.value);
+  ASSIGN_OR_RETURN(const bool row, select->Next());
+  if (!row) return absl::DataLossError(absl::StrCat("dataset ", id.value, " is not recorded"));
+  return Corpus{std::string(select->Text(0)), std::string(select->Text(1))};
 }
 
 absl::StatusOr<std::optional<std::string>> RunStore::WhyDrained(WorkerId worker) {

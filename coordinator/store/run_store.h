@@ -106,6 +106,13 @@ class RunStore {
   absl::StatusOr<Scheduler::Snapshot> LoadSnapshot();
   // Workers that are expected to call: every one that did not leave.
   absl::StatusOr<std::vector<std::pair<WorkerId, WorkerInfo>>> LoadWorkers();
+  // nullopt: no trial reads it.
+  absl::StatusOr<std::optional<CorpusId>> FindCorpus(const std::string& fingerprint);
+  struct Corpus {
+    std::string name;  // that it was first used under
+    std::string fingerprint;
+  };
+  absl::StatusOr<Corpus> LoadCorpus(CorpusId corpus);
   // Why the worker was told to drain; nullopt: it was not.
   absl::StatusOr<std::optional<std::string>> WhyDrained(WorkerId worker);
   absl::StatusOr<std::vector<RoadmapInfo>> LoadRoadmaps();

@@ -217,7 +217,8 @@ absl::StatusOr<StoredRevision> RunStore::RecordSubmission(const Submission& s, a
       ASSIGN_OR_RETURN(Statement * insert, db_.Use(at.revision == 1 ? kFirst : kNext));
       RETURN_IF_ERROR(insert->Run(at.roadmap, at.revision, trial));
       wanted.push_back({TrialId{trial}, replicate, variant.origins.front().role == "baseline",
-                        static_cast<int64_t>(position), variant.seconds, parent});
+                        static_cast<int64_t>(position), variant.seconds, parent,
+                        CorpusId{variant.fingerprint.empty() ? 0 : data->second}});
     }
   }
   RETURN_IF_ERROR(

@@ -178,6 +178,21 @@ absl::StatusOr<CorpusInfo> DataStore::Find(const std::string& name) const {
   return std::move(manifest.info);
 }
 
+absl::Status DataStore::Check(const std::string& name, const std::string& fingerprint) const {
+  return WhileItStands(Folder(name),
+                       [&]() -> absl::StatusOr<bool> {
+                         ASSIGN_OR_RETURN(const Manifest manifest, FindManifest(name));
+                         if (manifest.info.fingerprint != fingerprint) {
+                           return absl::FailedPreconditionError(absl::StrCat(
+                               "corpus \"", name, "\" in ", root_, ": want fingerprint ",
+                               fingerprint, ", found ", manifest.info.fingerprint));
+                         }
+                         RETURN_IF_ERROR(Documents::Open(Folder(name), manifest).status());
+                         return true;
+                       })
+      .status();
+}
+
 absl::StatusOr<std::vector<CorpusInfo>> DataStore::List() const {
   std::vector<CorpusInfo> corpora;
   std::error_code error;

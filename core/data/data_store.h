@@ -93,6 +93,10 @@ class DataStore {
   // match their fingerprint: sizes and times of change are compared at each call, the bytes
   // themselves when the time differs and whenever they are read.
   absl::StatusOr<CorpusInfo> Find(const std::string& name) const;
+  // Whether what wants this very corpus could read it: it is there, its fingerprint is
+  // `fingerprint` (FAILED_PRECONDITION naming both when not), and its bytes, which are all read,
+  // are as they were added. Other errors of Find.
+  absl::Status Check(const std::string& name, const std::string& fingerprint) const;
   // By name. A corpus that cannot be read is left out.
   absl::StatusOr<std::vector<CorpusInfo>> List() const;
 

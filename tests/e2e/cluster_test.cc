@@ -128,6 +128,70 @@ TEST_F(ClusterTest, ResultsOfAWorkerKilledDuringAnOutageAreNotLost) {
   EXPECT_EQ(scene_.One("SELECT count(*) FROM attempts"), "1") << "it did not run again";
 }
 
+// Eight trials that read the corpus "tiny", with no failure forgiven.
+std::string ReadingSweep() {
+  return "version: 1\nname: reading\nretry: {preempted: 0, error: 0, worker_lost: 0}\n"
+         "baseline: {model.type: unigram, data.corpus: tiny, data.vocab: 64, "
+         "data.eval_tokens: 500}\n"
+         "blocks: [{name: size, parameters: {data.tokens: {values: "
+         "[1000, 2000, 3000, 4000, 5000, 6000, 7000]}}}]\n";
+}
+
+TEST_F(ClusterTest, AWorkerWithoutTheCorpusCostsNoTrialAnAttempt) {
+  scene_.AddTinyCorpus();
+  auto serve = scene_.Serve();
+  const std::string empty = scene_.Path("empty");
+  auto bare = scene_.Start({"worker", "--coordinator", scene_.address(), "--data", empty});
+  ASSERT_TRUE(bare->WaitFor("joined"));
+  ASSERT_EQ(Submit(ReadingSweep()).exit_code, 0);
+  ASSERT_TRUE(bare->WaitFor("handed back"));
+  EXPECT_THAT(bare->err(), HasSubstr("no corpus \"tiny\" in " + empty));
+  ASSERT_TRUE(Eventually([&] {
+    return scene_.Run({"status"}).out.find("waiting for their corpus") != std::string::npos;
+  }));
+  const Ended status = scene_.Run({"status"});
+  EXPECT_THAT(status.out, AllOf(HasSubstr("8  queued"),
+                                HasSubstr("8 trials wait for a worker with corpus \"tiny\""),
+                                HasSubstr("lacks it")));
+  const Ended explain = scene_.Run({"explain", "1"});
+  EXPECT_THAT(explain.out, AllOf(HasSubstr("It waits for a worker with corpus \"tiny\""),
+                                 HasSubstr("saffron data add")));
+  EXPECT_THAT(scene_.Run({"worker", "list"}).out, HasSubstr("no corpus tiny"));
+
+  auto rich = Worker();
+  const Ended wait = scene_.Run({"wait", "last"});
+  EXPECT_EQ(wait.exit_code, 0) << wait.err;
+  EXPECT_EQ(scene_.One("SELECT " + Count("succeeded")), "8");
+  EXPECT_EQ(scene_.One("SELECT count(*) FROM attempts WHERE failure_class IS NOT NULL"), "0");
+  EXPECT_EQ(scene_.One("SELECT count(DISTINCT worker) FROM attempts WHERE outcome = 'succeeded'"),
+            "1");
+}
+
+TEST_F(ClusterTest, AWorkerThatGetsTheCorpusGoesOnByItself) {
+  scene_.AddTinyCorpus();
+  auto serve = scene_.Serve({"--lease", "0.5"});
+  const std::string folder = scene_.Path("other");
+  // Another text of the same name.
+  std::vector<std::string> add = {"data", "add", "tiny", "--data", folder};
+  for (int i = 0; i < 60; ++i) {
+    const std::string text = scene_.Read(absl::StrCat("texts/", 100 + i, ".txt"));
+    add.push_back(scene_.Write(absl::StrCat("texts/other", i, ".txt"), text + "and more\n"));
+  }
+  ASSERT_EQ(scene_.Run(add).exit_code, 0);
+  auto worker = scene_.Start({"worker", "--coordinator", scene_.address(), "--data", folder});
+  ASSERT_EQ(Submit(ReadingSweep()).exit_code, 0);
+  ASSERT_TRUE(worker->WaitFor("handed back"));
+  EXPECT_THAT(worker->err(), AllOf(HasSubstr("want fingerprint"), HasSubstr("found")));
+  std::vector<std::string> replace = {"data", "add", "tiny", "--replace", "--data", folder};
+  for (int i = 0; i < 60; ++i) {
+    replace.push_back(scene_.Path(absl::StrCat("texts/", 100 + i, ".txt")));
+  }
+  ASSERT_EQ(scene_.Run(replace).exit_code, 0);
+  EXPECT_EQ(scene_.Run({"wait", "last"}).exit_code, 0);
+  EXPECT_THAT(worker->err(), HasSubstr("corpus \"tiny\" is here now"));
+  EXPECT_EQ(scene_.One("SELECT count(*) FROM attempts WHERE failure_class IS NOT NULL"), "0");
+}
+
 TEST_F(ClusterTest, CancelStopsWhatRunsAndResumeRunsItAgain) {
   auto serve = scene_.Serve();
   auto worker = Worker();

@@ -171,6 +171,24 @@ TEST_F(RunTest, ACorpusChangedUnderTheSameNameIsTrainedOnAgain) {
   EXPECT_EQ(scene_.One("SELECT count(*) FROM trials WHERE state = 'succeeded'"), "2");
 }
 
+TEST_F(RunTest, ACorpusThatGoesAwayDuringARunEndsItAndCostsNothing) {
+  scene_.AddTinyCorpus();
+  const std::string sweep =
+      "version: 1\nname: u\nbaseline: {model.type: noop, model.sleep_ms: 2000, data.corpus: tiny, "
+      "data.vocab: 64, data.eval_tokens: 500}\n"
+      "blocks: [{name: reads, parameters: {model.type: {value: unigram}}}]\n";
+  scene_.Write("sweep.yaml", sweep);
+  auto run = scene_.Start({"run", scene_.Path("sweep.yaml"), "--workers", "1"});
+  ASSERT_TRUE(run->WaitFor("2 trials to run"));
+  std::filesystem::rename(scene_.Path("data/tiny"), scene_.Path("data/.aside"));
+  const Ended ended = run->Wait();
+  EXPECT_EQ(ended.exit_code, 2) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("1 trial waits for a worker with corpus \"tiny\""));
+  std::filesystem::rename(scene_.Path("data/.aside"), scene_.Path("data/tiny"));
+  EXPECT_EQ(scene_.Run({"run", scene_.Path("sweep.yaml")}).exit_code, 0);
+  EXPECT_EQ(scene_.One("SELECT count(*) FROM attempts WHERE failure_class IS NOT NULL"), "0");
+}
+
 TEST_F(RunTest, WhatIsWrongWithASweepIsSaidWithItsPlaceAndNothingIsTouched) {
   const Ended typo = RunSweep("version: 1\nname: x\nbaseline:\n  model.bitz: 64\n");
   EXPECT_EQ(typo.exit_code, 2);

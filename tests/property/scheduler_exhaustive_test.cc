@@ -27,7 +27,10 @@ constexpr RoadmapId kRoadmap{1}, kOther{2};
 struct ModelWorker {
   std::vector<AttemptId> running;
   std::vector<AttemptReport> finished;
+  MissingCorpora missing;
 };
+
+constexpr CorpusId kCorpus{1};  // of the first trial; the second reads none
 
 // Scheduler, workers and record at one node of the search.
 struct Model {
@@ -49,6 +52,7 @@ RoadmapChanged TwoTrials(RoadmapId roadmap, bool dependent) {
   RoadmapChanged event{.roadmap = roadmap, .policy = {.retry = {.max = {-1, 1, 0, 0, 0}}}};
   for (int64_t id : {1, 2})
     event.trials.push_back({.trial = TrialId{id}, .position = id, .cost_seconds = 10});
+  event.trials[0].corpus = kCorpus;
   if (dependent) event.trials[1].parent = TrialId{1};
   return event;
 }
@@ -63,7 +67,14 @@ void Sync(Model& m, int w, bool heard) {
   const Effects effects = m.Do(WorkerSynced{.worker = id,
                                             .running = worker.running,
                                             .finished = worker.finished,
-                                            .want = worker.running.empty()});
+                                            .want = worker.running.empty(),
+                                            .missing = worker.missing});
+  for (const Effect& effect : effects) {
+    const auto* assigned = std::get_if<AttemptAssigned>(&effect);
+    if (assigned == nullptr) continue;
+    EXPECT_FALSE(worker.missing.Has(m.scheduler.FindTrial(assigned->attempt.trial)->corpus))
+        << "a worker is given what it says it lacks";
+  }
   if (!heard) return;
   for (const Effect& effect : effects) {
     const auto* assigned = std::get_if<AttemptAssigned>(&effect);
@@ -85,6 +96,18 @@ void Finish(Model& m, int w, Outcome outcome) {
   worker.running.erase(worker.running.begin());
 }
 
+// What the worker runs of the corpus turns out not to be there, nor what it is given later; or it
+// is there again.
+void LoseCorpus(Model& m, int w) {
+  ModelWorker& worker = m.workers[w];
+  worker.missing = {.named = {kCorpus}};
+  for (AttemptId attempt : worker.running) {
+    if (!worker.missing.Has(m.scheduler.FindTrial(attempt.trial)->corpus)) continue;
+    worker.finished.push_back({.attempt = attempt, .outcome = Outcome::kFailed, .no_corpus = true});
+  }
+  for (const AttemptReport& report : worker.finished) std::erase(worker.running, report.attempt);
+}
+
 // The coordinator dies and comes back with what was recorded.
 void Restart(Model& m) {
   Scheduler::Snapshot snapshot;
@@ -92,8 +115,8 @@ void Restart(Model& m) {
     const Scheduler::Trial& t = *m.scheduler.FindTrial(TrialId{id});
     TrialState state = t.state;
     if (Queued* queued = std::get_if<Queued>(&state)) queued->ready_at = absl::InfinitePast();
-    snapshot.trials.push_back(
-        {TrialId{id}, t.cost_seconds, t.attempts, t.failures, state, t.parent, t.lost_with});
+    snapshot.trials.push_back({TrialId{id}, t.cost_seconds, t.attempts, t.failures, state, t.parent,
+                               t.lost_with, t.corpus});
   }
   for (RoadmapId roadmap : {kRoadmap, kOther}) {
     const RoadmapChanged event = TwoTrials(roadmap, m.dependent);
@@ -148,6 +171,19 @@ std::vector<Step> Steps() {
   return steps;
 }
 
+std::vector<Step> CorpusSteps() {
+  std::vector<Step> steps = Steps();
+  steps.push_back({"A's corpus goes", [](Model& m) { LoseCorpus(m, 0); }});
+  steps.push_back({"A's corpus comes", [](Model& m) { m.workers[0].missing = {}; }});
+  steps.push_back({"B's corpus goes", [](Model& m) { LoseCorpus(m, 1); }});
+  steps.push_back({"A's connection breaks for a while", [](Model& m) {
+                     m.Do(WorkerUnreachable{WorkerId{1}});
+                     m.now += absl::Seconds(4);
+                     m.Do(Tick{});
+                   }});
+  return steps;
+}
+
 // What people do to roadmaps, workers and single trials, where one trial starts from the other.
 std::vector<Step> ControlSteps() {
   std::vector<Step> steps = Steps();
@@ -179,9 +215,10 @@ std::string Fingerprint(const Model& m) {
     for (const AttemptId& a : worker.running)
       absl::StrAppend(&text, "r", a.trial.value, ",", a.number);
     for (const AttemptReport& r : worker.finished) {
-      absl::StrAppend(&text, "f", r.attempt.trial.value, ",", r.attempt.number, ",",
-                      int(r.outcome));
+      absl::StrAppend(&text, "f", r.attempt.trial.value, ",", r.attempt.number, ",", int(r.outcome),
+                      r.no_corpus ? "n" : "");
     }
+    if (!worker.missing.empty()) text += "m";
     text += ";";
   }
   return text;
@@ -263,6 +300,16 @@ TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksADependency) {
   EXPECT_GT(search.visited(), 10'000);
 }
 
+TEST(SchedulerExhaustive, NoSequenceOfMissingCorporaBreaksAnInvariant) {
+  Model root;
+  root.Do(TwoTrials(kRoadmap, false));
+  const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
+  Search search(CorpusSteps());
+  search.Run(root, depth == nullptr ? 6 : std::atoi(depth));
+  RecordProperty("states", static_cast<int>(search.states()));
+  EXPECT_GT(search.visited(), 10'000);
+}
+
 // After any sequence of events, once faults stop and people let it, every trial that is wanted
 // ends.
 void ExpectFinish(const std::vector<Step>& steps, bool dependent) {
@@ -270,6 +317,7 @@ void ExpectFinish(const std::vector<Step>& steps, bool dependent) {
   const Visit visit = [&](const Model& at, int depth, const std::string& path) {
     Model m = at;
     m.Do(PauseRequested{kRoadmap, std::nullopt});
+    m.workers[1].missing = {};  // one is enough
     if (m.scheduler.HasWorker(WorkerId{1})) m.Do(DrainRequested{WorkerId{1}, std::nullopt});
     for (int round = 0; round < 8; ++round) {
       for (int w : {0, 1}) {
@@ -298,6 +346,9 @@ void ExpectFinish(const std::vector<Step>& steps, bool dependent) {
 }
 
 TEST(SchedulerExhaustive, EverySequenceCanBeFinished) { ExpectFinish(Steps(), false); }
+TEST(SchedulerExhaustive, EverySequenceOfMissingCorporaCanBeFinished) {
+  ExpectFinish(CorpusSteps(), false);
+}
 TEST(SchedulerExhaustive, EverySequenceWithADependencyCanBeFinished) {
   ExpectFinish(ControlSteps(), true);
 }

@@ -63,6 +63,10 @@ enum class Bug {
   kParentNotAwaited,
   // A trial with a result is marked as an orphan.
   kOrphanNotCleared,
+  // A worker that lacks a trial's corpus has failed it.
+  kMissingCorpusCharged,
+  // What workers say about corpora that they lack gets lost.
+  kMissingCorpusUnheard,
 };
 
 // What the violation that the bug causes says.

@@ -88,6 +88,11 @@ const char* TriggerOf(Bug bug) {
     case Bug::kOrphanNotCleared:
       return "CREATE TRIGGER bug AFTER UPDATE OF state ON trials WHEN NEW.state = 'succeeded' "
              "BEGIN UPDATE trials SET orphaned = 1 WHERE id = NEW.id; END";
+    case Bug::kMissingCorpusCharged:
+      return "CREATE TRIGGER bug AFTER UPDATE OF outcome ON attempts "
+             "WHEN NEW.message = 'no such corpus here' AND NEW.outcome = 'cancelled' "
+             "BEGIN UPDATE attempts SET outcome = 'failed', failure_class = 'error' "
+             "WHERE trial = NEW.trial AND number = NEW.number; END";
     default:
       return nullptr;
   }
@@ -369,6 +374,7 @@ SimNetwork::CallId SimCoordinator::Sync(
   Carry(call, [this, call, request, done](Engine& engine) {
     absl::StatusOr<SyncCall> decoded = FromProto(request);
     CHECK(decoded.ok()) << decoded.status();
+    if (options_.bug == Bug::kMissingCorpusUnheard) decoded->missing_corpora.clear();
     auto it = calls_.find(call);
     if (it != calls_.end()) it->second.epoch = epoch_;
     const Engine::CallId id =

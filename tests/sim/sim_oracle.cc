@@ -100,13 +100,13 @@ SimOracle::Trial SimOracle::LoadTrial(TrialId id) {
            .made = {}};
   (void)Next(row);
   Statement& attempts = Query(
-      "SELECT number, outcome, failure_class, worker FROM attempts WHERE trial = ? ORDER BY "
-      "number");
+      "SELECT number, outcome, failure_class, worker, message FROM attempts WHERE trial = ? "
+      "ORDER BY number");
   attempts.Start(id.value);
   while (Next(attempts)) {
     Require(attempts.Int(0) == std::ssize(trial.made) + 1, id, "attempts are numbered 1, 2, ...");
-    trial.made.push_back(
-        {std::string(attempts.Text(1)), std::string(attempts.Text(2)), attempts.Int(3)});
+    trial.made.push_back({std::string(attempts.Text(1)), std::string(attempts.Text(2)),
+                          attempts.Int(3), attempts.Text(4) == kNoCorpusMessage});
   }
   return trial;
 }
@@ -134,6 +134,14 @@ void SimOracle::CheckAttempts(TrialId id, const Trial& trial) {
   const auto results = std::count_if(trial.made.begin(), trial.made.end(),
                                      [](const Attempt& a) { return IsResultName(a.outcome); });
   Require(results == (IsResultName(trial.state) ? 1 : 0), id, "a trial counts once");
+  std::set<int64_t> lacking;
+  for (const Attempt& attempt : trial.made) {
+    if (!attempt.no_corpus) continue;
+    Require(attempt.outcome == "cancelled" && attempt.failure.empty(), id,
+            "nothing is charged for a corpus that a worker lacks");
+    Require(lacking.insert(attempt.worker).second, id,
+            "a worker is not given again what it could not open");
+  }
 }
 
 void SimOracle::CheckHistory(TrialId id, const Trial& trial) {

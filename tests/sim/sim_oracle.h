@@ -55,6 +55,7 @@ class SimOracle {
   struct Attempt {
     std::string outcome, failure;  // empty: open; empty: none
     int64_t worker = 0;
+    bool no_corpus = false;  // its worker could not open it
   };
   // What a trial is, whatever happens to it.
   struct Fixed {

@@ -198,12 +198,28 @@ void SimWorker::Go() {
                                in_life(&SimWorker::OnRegistered));
     return;
   }
+  LookForCorpora();
   const v1::SyncRequest request = session_->NextSync();
   owes_ = request.finished_size() > 0 || request.draining() ||
           std::any_of(request.running().begin(), request.running().end(),
                       [](const auto& r) { return r.measurements_size() > 0; });
   call_ = network_->Sync(request, options_.machine, in_life(&SimWorker::OnSynced));
   WaitForNews();
+}
+
+bool SimWorker::Lacks(const std::string& fingerprint) const {
+  return options_.lacks && options_.lacks(fingerprint);
+}
+
+void SimWorker::LookForCorpora() {
+  if (agenda_->now() < look_at_) return;
+  look_at_ = agenda_->now() + absl::Seconds(3);
+  const std::vector<v1::CorpusRef> missing = session_->missing_corpora();
+  for (const v1::CorpusRef& corpus : missing) {
+    if (Lacks(corpus.fingerprint())) continue;
+    ++(*marks_)["a missing corpus was found"];
+    session_->Found(corpus);
+  }
 }
 
 void SimWorker::NewsMayWake() {
@@ -326,6 +342,13 @@ void SimWorker::Begin(const v1::Assignment& assignment) {
 void SimWorker::Run(const v1::Assignment& assignment, int fetches_left) {
   const v1::AttemptRef ref = assignment.ref();
   if (Find(ref) == nullptr) return;
+  if (Lacks(assignment.data_fingerprint())) {
+    ++(*marks_)["a worker lacked a trial's corpus"];
+    v1::AttemptResult result = FailedResult(ref, v1::FAILURE_CLASS_ERROR, kNoCorpusMessage);
+    *result.mutable_missing_corpus() = CorpusOf(assignment);
+    return InLife(dice_->Between(0.001, 0.1),
+                  [this, result] { End(result, absl::ZeroDuration()); });
+  }
   SimTrial& trial = Find(ref)->trial;
   const std::optional<double> start = StartOf(assignment);
   if (!start && fetches_left == 0) {
@@ -448,7 +471,8 @@ void SimWorker::HandBack(const v1::AttemptRef& ref, const std::string& message) 
 // As Worker does when a slot has finished.
 void SimWorker::Deliver(v1::AttemptResult result) {
   const v1::AttemptRef ref = result.ref();
-  const bool keep = result.failure_class() != v1::FAILURE_CLASS_PREEMPTED;
+  const bool keep =
+      result.failure_class() != v1::FAILURE_CLASS_PREEMPTED && !result.has_missing_corpus();
   const bool sync = result.ended().seconds() - result.started().seconds() >= 1;
   session_->Finished(std::move(result));
   if (keep) {

@@ -22,6 +22,9 @@
 
 namespace saffron {
 
+// How an attempt ended whose worker could not open its corpus.
+inline constexpr char kNoCorpusMessage[] = "no such corpus here";
+
 // What a trial is and comes to, whoever runs it.
 struct SimTrial {
   int64_t bits = 0;
@@ -42,6 +45,7 @@ struct SimTrial {
   bool Diverges() const { return bits % 7 == 0; }
   bool Fails() const { return bits % 11 == 0; }   // however often it is tried
   bool EndsWorker() const { return bits == 13; }  // whoever tries it
+  static const char* CorpusOf(int64_t bits) { return bits % 3 == 1 ? "cafe" : "f00d"; }
 };
 
 // The simulated network, as a worker sees it. `done` is called once, later, unless the call is
@@ -76,6 +80,8 @@ class SimWorker {
     bool checkpoints = false;  // trials leave states on the way
     // Whether whatever runs here fails at the moment. Not set: never.
     std::function<bool()> is_bad = {};
+    // Whether the corpus of this fingerprint cannot be opened here at the moment. Not set: never.
+    std::function<bool(const std::string& fingerprint)> lacks = {};
     Bug bug = Bug::kNone;
   };
   SimWorker(const Options& options, Agenda* agenda, Dice* dice, SimNetwork* network, Marks* marks);
@@ -104,6 +110,8 @@ class SimWorker {
   void OnFailure(const absl::Status& status, absl::Duration retry_after);
   void Pause(Mode mode, absl::Duration length);
   void Apply(const Session::Orders& orders);
+  void LookForCorpora();
+  bool Lacks(const std::string& fingerprint) const;
   void Exit();
 
   // Slots.
@@ -161,6 +169,7 @@ class SimWorker {
   SimNetwork::CallId call_ = 0;
   bool owes_ = false;  // the open call says something
   absl::Time call_begun_;
+  absl::Time look_at_ = absl::InfinitePast();  // for missing corpora
   bool leaving_ = false;
   std::deque<v1::Assignment> waiting_;
   std::map<Key, Running> running_;

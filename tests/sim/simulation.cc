@@ -38,8 +38,8 @@ SubmittedVariant Variant(int64_t value, const SubmittedVariant* parent, int64_t 
                      .params = {{"model.type", std::string("noop")}, {"model.bits", value}},
                      .label = absl::StrCat("bits=", value),
                      .origins = {},
-                     .corpus = "sotu",
-                     .fingerprint = "f00d"};
+                     .corpus = SimTrial::CorpusOf(value),
+                     .fingerprint = SimTrial::CorpusOf(value)};
   v.seconds = static_cast<double>(value % 5);
   if (parent == nullptr) return v;
   v.init = SubmittedInit{.parent = parent_index, .checkpoint = value % 2 == 0 ? "last" : "best"};
@@ -86,6 +86,8 @@ SimWorkload::SimWorkload(int number) {
   poison = number % 3 == 0 ? 0 : 1 + number % 3;
   if (poison > 0) retry.max[static_cast<int>(FailureClass::kWorkerLost)] += 3;
   bad_machine = number % 8 == 6;
+  found_corpus = number % 8 == 5;
+  missing_corpus = found_corpus || number % 8 == 2 || number % 8 == 3;
   for (const char* name : {"a", "b"}) {
     Asked asked;
     asked.name = name;
@@ -128,6 +130,7 @@ Simulation::Simulation(const Options& options, Stage* stage)
   dice_.unlucky = options.faults;
   if (options.check_when_opened) oracle_.CheckDatabaseWhenOpened();
   machine_is_bad_ = workload_.bad_machine && options.faults;
+  if (workload_.found_corpus) corpus_comes_ = kStart + dice_.Between(5, 60);
   pace_ = absl::Seconds(dice_.Chance(0.3) ? 20 : 5);
   stage->disk.Load(options.new_database ? MemoryDisk::Files() : stage->empty_database);
   SimCoordinator::Options o{.database = stage->database(),
@@ -158,6 +161,11 @@ Simulation::Simulation(const Options& options, Stage* stage)
                          .checkpoints = checkpoints,
                          .bug = options.bug};
     if (machine == 1) w.is_bad = [this] { return machine_is_bad_; };
+    if (workload_.missing_corpus) {
+      w.lacks = [this, machine](const std::string& fingerprint) {
+        return fingerprint == "cafe" && (machine == 1 || agenda_.now() < corpus_comes_);
+      };
+    }
     std::filesystem::remove_all(w.spool_dir);
     workers_.push_back(
         std::make_unique<SimWorker>(w, &agenda_, &dice_, coordinator_.get(), &marks_));

@@ -1,8 +1,8 @@
 #pragma once
 // The whole of Saffron but for the training, in virtual time: a coordinator, its disk, a network,
-// workers on two machines, one of which may be bad, and people who submit, edit, cancel, retry,
-// pause and weigh two roadmaps, whose trials start from each other, and drain and release workers.
-// One seed decides everything that happens; the same seed repeats it.
+// workers on two machines, one of which may be bad or lack a corpus, and people who submit, edit,
+// cancel, retry, pause and weigh two roadmaps, whose trials start from each other, and drain and
+// release workers. One seed decides everything that happens; the same seed repeats it.
 
 #include <cstdint>
 #include <memory>
@@ -28,6 +28,8 @@ struct SimWorkload {
   RetryBudgets retry;
   int poison = 0;
   bool bad_machine = false;  // one of the two, until well after other faults have stopped
+  // A corpus that the second machine never has, and the first one from the start or only later.
+  bool missing_corpus = false, found_corpus = false;
   std::vector<std::vector<Submission>> roadmaps;  // revisions of each, in order
 };
 
@@ -97,7 +99,8 @@ class Simulation {
   std::vector<Person> people_;
   bool calm_ = false;  // faults have stopped for good
   bool machine_is_bad_ = false, released_ = false;
-  absl::Duration pace_;     // longest time between two misfortunes
+  absl::Time corpus_comes_ = absl::InfinitePast();  // to the first machine
+  absl::Duration pace_;                             // longest time between two misfortunes
   int64_t looked_at_ = -1;  // the coordinator's step when the end was last looked for
   std::string results_;
 };

@@ -57,6 +57,7 @@ const char* const kMarks[] = {
     "a call was overtaken by a newer one",
     "a file was not wanted",
     "a held call was given up for news",
+    "a missing corpus was found",
     "a parent was trained again for its model",
     "a power cut lost or tore unsynced writes",
     "a result was adopted from a dead worker's spool",
@@ -71,6 +72,7 @@ const char* const kMarks[] = {
     "a trial started from another's checkpoint",
     "a trial went on from another attempt's state",
     "a worker had to register again",
+    "a worker lacked a trial's corpus",
     "a worker left before it had delivered",
     "a worker left with everything delivered",
     "an attempt was handed back",
@@ -202,7 +204,11 @@ INSTANTIATE_TEST_SUITE_P(
                    "a trial that ends its workers is given up"},
         PlantedBug{Bug::kParentNotAwaited, "ParentNotAwaited",
                    "a trial starts after its parent's success"},
-        PlantedBug{Bug::kOrphanNotCleared, "OrphanNotCleared", "an orphan is cancelled"}),
+        PlantedBug{Bug::kOrphanNotCleared, "OrphanNotCleared", "an orphan is cancelled"},
+        PlantedBug{Bug::kMissingCorpusCharged, "MissingCorpusCharged",
+                   "nothing is charged for a corpus that a worker lacks"},
+        PlantedBug{Bug::kMissingCorpusUnheard, "MissingCorpusUnheard",
+                   "a worker is not given again what it could not open"}),
     [](const testing::TestParamInfo<PlantedBug>& info) { return info.param.name; });
 
 }  // namespace

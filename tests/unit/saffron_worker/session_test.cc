@@ -264,5 +264,46 @@ TEST_F(SessionTest, AnEmptyAnswerIsFollowedByAPauseUnlessTheCallWasHeldOpen) {
   EXPECT_EQ(session_.Synced(response, absl::ZeroDuration()).pause, absl::ZeroDuration());
 }
 
+v1::AttemptResult NoCorpus(int64_t trial, const std::string& fingerprint) {
+  v1::AttemptResult result = Result(trial, 0.001);
+  result.set_outcome(v1::OUTCOME_FAILED);
+  result.set_failure_class(v1::FAILURE_CLASS_ERROR);
+  result.mutable_missing_corpus()->set_fingerprint(fingerprint);
+  return result;
+}
+
+TEST_F(SessionTest, AMissingCorpusIsNamedInEveryCallUntilItIsFound) {
+  Assign({1, 2});
+  const int want = session_.NextSync().want();
+  session_.Finished(NoCorpus(1, "feed"));
+  session_.Finished(NoCorpus(2, "feed"));
+  v1::SyncRequest request = session_.NextSync();
+  EXPECT_EQ(request.finished_size(), 2);
+  ASSERT_EQ(request.missing_corpora_size(), 1);
+  EXPECT_EQ(request.missing_corpora(0).fingerprint(), "feed");
+  EXPECT_EQ(request.want(), want + 2) << "a trial that never began says nothing about their length";
+  Acknowledge({1, 2});
+  session_.Failed(absl::NotFoundError("who?"), absl::ZeroDuration());
+  Register("db");
+  EXPECT_EQ(session_.NextSync().missing_corpora_size(), 1) << "to a new coordinator too";
+  session_.Found(request.missing_corpora(0));
+  EXPECT_TRUE(session_.HasNews(kNow));
+  EXPECT_EQ(session_.NextSync().missing_corpora_size(), 0);
+}
+
+TEST_F(SessionTest, SoManyMissingCorporaAreNamedAndNoMore) {
+  std::vector<int64_t> trials;
+  for (int64_t trial = 1; trial <= 100; ++trial) trials.push_back(trial);
+  Assign(trials);
+  for (int64_t trial : trials) {
+    EXPECT_EQ(session_.NextSync().missing_more(), trial > 65);
+    session_.Finished(NoCorpus(trial, std::to_string(trial)));
+  }
+  EXPECT_EQ(session_.NextSync().missing_corpora_size(), 64);
+  session_.Found(session_.missing_corpora()[0]);
+  EXPECT_EQ(session_.NextSync().missing_corpora_size(), 63);
+  EXPECT_FALSE(session_.NextSync().missing_more()) << "the others are tried again";
+}
+
 }  // namespace
 }  // namespace saffron

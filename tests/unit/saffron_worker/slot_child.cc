@@ -33,6 +33,7 @@ absl::StatusOr<TrialResult> Behave(const v1::Assignment& assignment, const Trial
   if (words[0] == "sleep") return Sleep(absl::Milliseconds(amount), &controls.stop);
   if (words[0] == "hang") return Sleep(absl::Hours(1), nullptr);
   if (words[0] == "fail") return absl::InvalidArgumentError("cannot be trained");
+  if (words[0] == "nocorpus") return NoCorpusError(absl::NotFoundError("no corpus here"));
   if (words[0] == "throw") throw std::runtime_error("surprise");
   if (words[0] == "exit") _exit(7);
   if (words[0] == "crash") {

@@ -105,6 +105,21 @@ TEST_F(WorkerTest, ACrashingTrialCostsItsAttemptAndNothingElse) {
   EXPECT_THAT(worker.log(), HasSubstr("trial 2 failed: the trial's process died of signal 11"));
 }
 
+TEST_F(WorkerTest, ATrialWhoseCorpusIsNotThereIsHandedBackWithItsName) {
+  v1::Assignment assignment = AssignmentFor(1, "nocorpus");
+  assignment.set_data_fingerprint("feed");
+  v1::Param* corpus = assignment.mutable_variant()->add_params();
+  corpus->set_key("data.corpus");
+  corpus->mutable_value()->set_text("tales");
+  coordinator_.Offer(assignment);
+  RunningWorker worker(coordinator_.address(), spool_);
+  const v1::AttemptResult result = coordinator_.Results(1)[1];
+  EXPECT_EQ(result.outcome(), v1::OUTCOME_FAILED);
+  EXPECT_EQ(result.missing_corpus().name(), "tales");
+  EXPECT_EQ(result.missing_corpus().fingerprint(), "feed");
+  EXPECT_THAT(worker.log(), HasSubstr("trial 1 handed back, as will be all that read it"));
+}
+
 TEST_F(WorkerTest, AWorkerStartedBeforeTheCoordinatorWaitsForIt) {
   coordinator_.Stop();
   RunningWorker worker(coordinator_.address(), spool_);
