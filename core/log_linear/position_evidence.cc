@@ -18,7 +18,9 @@ absl::StatusOr<LogLinearTables<T>> LogLinearTables<T>::Load(const LogLinearShape
                                                             Discounts discounts,
                                                             StatisticsCache& cache) {
   LogLinearTables loaded;
-  ResidualSource<T> source(data, targets, discounts, cache);
+  std::vector<Level> levels;
+  for (const LevelNode& node : shape.nodes) levels.push_back(node.level);
+  ResidualSource<T> source(data, targets, discounts, levels, cache);
   const int nodes = static_cast<int>(shape.nodes.size());
   // The last node that each is needed for: itself, or its last child.
   std::vector<int> last(nodes);
@@ -33,13 +35,13 @@ absl::StatusOr<LogLinearTables<T>> LogLinearTables<T>::Load(const LogLinearShape
       if (last[m] == n) source.Release(shape.nodes[m].level);
     }
   }
-  const RootDistribution& root = source.Root();
-  for (size_t i = 0; i < root.p1.size(); ++i) {
-    loaded.log_p1.push_back(static_cast<T>(std::log(root.p1[i])));
-    loaded.unigram.push_back(static_cast<T>(std::log(root.p[i] / root.p1[i])));
-    loaded.types.inverse_p1.push_back(static_cast<float>(1 / root.p1[i]));
+  ASSIGN_OR_RETURN(const RootDistribution* const root, source.Root());
+  for (size_t i = 0; i < root->p1.size(); ++i) {
+    loaded.log_p1.push_back(static_cast<T>(std::log(root->p1[i])));
+    loaded.unigram.push_back(static_cast<T>(std::log(root->p[i] / root->p1[i])));
+    loaded.types.inverse_p1.push_back(static_cast<float>(1 / root->p1[i]));
   }
-  loaded.types.classes = TypeClasses(root.p);
+  loaded.types.classes = TypeClasses(root->p);
   loaded.types.eod = data.eod;
   ASSIGN_OR_RETURN(loaded.dense, DenseTables<T>::Load(shape.dense, data, targets, cache));
   // Counting leaves as much free memory behind as the tables take.

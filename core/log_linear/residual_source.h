@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,31 +33,45 @@ struct Level {
   friend auto operator<=>(const Level&, const Level&) = default;
 };
 
-// Not thread-safe. Counts are kept until they are released, so take parents before their children
-// and release each when its last child is made.
+// Raw counts of the targets that are not held out are kept by template, for other key sets, other
+// discounts, and for all targets: those are their counts and those of the hold-out, added up.
+// A template that another of the key set extends is summed out of it. Prefixes and vocabularies
+// have files of their own: adding up cuts, or merging types, takes longer or hardly less than
+// counting.
+//
+// Not thread-safe. Counts are kept in memory until they are released, so take parents before their
+// children and release each when its last child is made.
 template <typename T>
 class ResidualSource {
  public:
-  // Of `targets` of data.train. `data` and `cache` must outlive this.
+  // Of `targets` of data.train. `levels` are those that tables will be asked for of: what is
+  // counted first goes by them. `data` and `cache` must outlive this.
   ResidualSource(const TextDataset& data, const TargetSet& targets, Discounts discounts,
-                 StatisticsCache& cache);
+                 const std::vector<Level>& levels, StatisticsCache& cache);
 
+  // Errors of StatisticsCache.
   absl::StatusOr<ResidualTable<T>> Table(const Level& level);
-  const RootDistribution& Root();
+  absl::StatusOr<const RootDistribution*> Root();
   // Forgets what the tables of `level` and of its children are made from; what is asked for again
   // is counted again.
   void Release(const Level& level);
 
  private:
-  std::shared_ptr<const TupleCounts> RawCounts(const LagTemplate& lags);
-  const LevelCounts& Counts(const Level& level);
+  absl::StatusOr<std::shared_ptr<const TupleCounts>> RawCounts(const LagTemplate& lags);
+  // Of the targets that are not held out.
+  absl::StatusOr<TupleCounts> CountedTuples(const LagTemplate& lags);
+  absl::StatusOr<TupleCounts> CountOrSumOut(const LagTemplate& lags);
+  absl::StatusOr<const LevelCounts*> Counts(const Level& level);
   // The bytes of a table; its probabilities stay in p_.
-  std::vector<char> Solve(const Level& level);
-  const std::vector<double>& Probabilities(const Level& level);
+  absl::StatusOr<std::vector<char>> Solve(const Level& level);
+  absl::StatusOr<const std::vector<double>*> Probabilities(const Level& level);
+  // What cached counts are named by: stream, its range, and what is held out of it.
+  std::string RangeKey() const;
 
   const TextDataset& data_;
   const TargetSet targets_;
   const Discounts discounts_;
+  std::set<LagTemplate> templates_;  // whose raw counts the levels need
   StatisticsCache& cache_;
   // The counts made last: a chain's top and the level below it ask for the same.
   LagTemplate raw_lags_;

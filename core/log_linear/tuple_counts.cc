@@ -1,8 +1,9 @@
 #include "core/log_linear/tuple_counts.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/solve/radix_sort.h"
 
@@ -87,10 +88,14 @@ TupleCounts CountTuples(absl::Span<const int32_t> stream, const LagTemplate& lag
   std::vector<Occurrence> items;
   const int64_t first = std::max<int64_t>(targets.first, lags.size() == 0 ? 0 : lags.last());
   items.reserve(std::max<int64_t>(0, targets.last - first));
-  for (int64_t t = first; t < targets.last; ++t) {
-    CHECK(stream[t] >= 0 && stream[t] < kTupleVocabMax) << "id " << stream[t];
-    if (!targets.Has(t)) continue;
-    items.push_back({lags.ContextOf(stream.data(), t), 1, static_cast<uint16_t>(stream[t])});
+  for (int64_t t = first; t < targets.last;) {
+    const int64_t block = targets.rule.block;
+    const int64_t end = std::min(targets.last, (t / block + 1) * block);
+    if (!targets.Has(t)) t = end;
+    for (; t < end; ++t) {
+      CHECK(stream[t] >= 0 && stream[t] < kTupleVocabMax) << "id " << stream[t];
+      items.push_back({lags.ContextOf(stream.data(), t), 1, static_cast<uint16_t>(stream[t])});
+    }
   }
   return SortAndAdd(std::move(items));
 }
@@ -149,6 +154,47 @@ TupleCounts SumOutOldest(const TupleCounts& counts) {
 
 TupleCounts ContinuationCounts(const TupleCounts& counts) {
   return OverOldest(counts, [](int32_t) { return 1; });
+}
+
+// Numbers of contexts and entries, then the arrays.
+std::vector<char> BytesOf(const TupleCounts& counts) {
+  const int64_t sizes[2] = {counts.contexts(), counts.entries()};
+  std::vector<char> bytes(sizeof sizes + 12 * counts.context.size() + 4 + 6 * counts.next.size());
+  char* at = bytes.data();
+  const auto append = [&at](const auto* data, size_t n) {
+    if (n > 0) std::memcpy(at, data, n * sizeof *data);
+    at += n * sizeof *data;
+  };
+  append(sizes, 2);
+  append(counts.context.data(), counts.context.size());
+  append(counts.begin.data(), counts.begin.size());
+  append(counts.count.data(), counts.count.size());
+  append(counts.next.data(), counts.next.size());
+  return bytes;
+}
+
+absl::StatusOr<TupleCounts> ParseTupleCounts(absl::Span<const char> bytes) {
+  const int64_t size = static_cast<int64_t>(bytes.size());
+  int64_t sizes[2] = {-1, -1};
+  if (bytes.size() >= sizeof sizes) std::memcpy(sizes, bytes.data(), sizeof sizes);
+  const auto [contexts, entries] = sizes;
+  const auto sane = [size](int64_t n) { return n >= 0 && n <= size; };
+  if (!sane(contexts) || !sane(entries) ||
+      size != int64_t{sizeof sizes} + 12 * contexts + 4 + 6 * entries) {
+    return absl::DataLossError(absl::StrCat("counts of ", size, " bytes have a broken header"));
+  }
+  TupleCounts counts;
+  const char* at = bytes.data() + sizeof sizes;
+  const auto read = [&at](int64_t n, auto* v) {
+    v->resize(n);
+    if (n > 0) std::memcpy(v->data(), at, n * sizeof(*v)[0]);
+    at += n * sizeof(*v)[0];
+  };
+  read(contexts, &counts.context);
+  read(contexts + 1, &counts.begin);
+  read(entries, &counts.count);
+  read(entries, &counts.next);
+  return counts;
 }
 
 }  // namespace saffron

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/model/lag_template.h"
 #include "core/solve/holdout.h"
@@ -54,5 +55,9 @@ TupleCounts SumOutOldest(const TupleCounts& counts);
 // How many distinct oldest tokens stood before each (parent context, next): Kneser and Ney's
 // continuation counts.
 TupleCounts ContinuationCounts(const TupleCounts& counts);
+
+// For the statistics cache. Parse: DATA_LOSS when the bytes are not of TupleCounts.
+std::vector<char> BytesOf(const TupleCounts& counts);
+absl::StatusOr<TupleCounts> ParseTupleCounts(absl::Span<const char> bytes);
 
 }  // namespace saffron

@@ -323,7 +323,7 @@ TEST(DenseEvidence, FindsNoFitOfOtherStreamsInTheCache) {
 
 TEST(DenseEvidence, ThatThereIsNoneOfHasNoSettings) {
   const TextDataset data = SampleText(kVocab, 4000);
-  StatisticsCache cache({});
+  StatisticsCache cache({.dir = testing::TempDir() + "/no_settings"});
   LogLinearSpec none = WithStreams({}), same = none;
   same.dense.bits = 20;
   const auto a = LogLinearModel::Solve(none, data, cache);

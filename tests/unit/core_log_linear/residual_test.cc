@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "core/log_linear/log_linear_shape.h"
 #include "core/log_linear/position_evidence.h"
@@ -153,7 +154,34 @@ TEST(Residuals, ComeOutOfTheCacheAsTheyWentIn) {
     }
   }
   EXPECT_EQ(second.counters().misses, 0);
-  EXPECT_EQ(second.counters().disk_hits, static_cast<int64_t>(shape.nodes.size()));
+  // And the counts of one token, for the root.
+  EXPECT_EQ(second.counters().disk_hits, static_cast<int64_t>(shape.nodes.size()) + 1);
+}
+
+TEST(Residuals, AreMadeFromCountsThatAreTakenOnceForAllWhoNeedThem) {
+  const TextDataset data = SampleText(60, 4000);
+  const std::string dir = testing::TempDir() + "/counts_taken_once";
+  std::filesystem::remove_all(dir);  // of an earlier run
+  StatisticsCache cache({.dir = dir});
+  LogLinearSpec spec;
+  spec.templates = *ParseTemplates("skip+pair");
+  const auto misses = [&](const LogLinearSpec& spec, bool held, Discounts kind) {
+    const int64_t before = cache.counters().misses;
+    TargetSet targets = All(data);
+    targets.held = held;
+    const auto loaded =
+        LogLinearTables<float>::Load(LogLinearShape(spec), data, targets, kind, cache);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    return cache.counters().misses - before;
+  };
+  // Nine tables, of nine templates.
+  EXPECT_EQ(misses(spec, false, Discounts::kModified), 9 + 9);
+  EXPECT_EQ(misses(spec, true, Discounts::kModified), 9);  // the hold-out's counts are added
+  EXPECT_EQ(misses(spec, false, Discounts::kSingle), 9);
+  spec.order = 4;  // whose longest n-grams are tables of another kind, of the same counts
+  EXPECT_EQ(misses(spec, false, Discounts::kModified), 1);
+  spec.templates = *ParseTemplates("1.2.4");
+  EXPECT_EQ(misses(spec, false, Discounts::kModified), 1 + 1);
 }
 
 TEST(Residuals, AreTheSameOnceWhatTheyAreMadeFromWasReleased) {
@@ -162,8 +190,10 @@ TEST(Residuals, AreTheSameOnceWhatTheyAreMadeFromWasReleased) {
   LogLinearSpec spec;
   spec.templates = *ParseTemplates("skip+pair");
   const LogLinearShape shape(spec);
-  ResidualSource<float> kept(data, All(data), Discounts::kModified, cache);
-  ResidualSource<float> released(data, All(data), Discounts::kModified, cache);
+  std::vector<Level> levels;
+  for (const LevelNode& node : shape.nodes) levels.push_back(node.level);
+  ResidualSource<float> kept(data, All(data), Discounts::kModified, levels, cache);
+  ResidualSource<float> released(data, All(data), Discounts::kModified, levels, cache);
   // The cache would answer for tables that are still in use, so what is kept here is a copy. Last
   // to first, so that parents are wanted after they were released.
   for (size_t n = shape.nodes.size(); n-- > 0;) {

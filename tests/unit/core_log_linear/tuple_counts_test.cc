@@ -140,6 +140,30 @@ TEST(TupleCounts, HoldFiveIdsOfSixteenBits) {
   EXPECT_EQ(counts.context.back() >> 48, 65535u);
 }
 
+TEST(TupleCounts, ComeBackFromTheirBytes) {
+  const std::vector<int32_t> stream = SampleStream(kVocab, kTokens, 8);
+  std::vector<TupleCounts> some = {
+      TupleCounts{.context = {}, .begin = {0}, .next = {}, .count = {}}};
+  for (const LagTemplate& lags : SomeTemplates()) {
+    some.push_back(CountTuples(stream, lags, All(kTokens)));
+  }
+  for (const TupleCounts& counts : some) {
+    std::vector<char> bytes = BytesOf(counts);
+    const auto parsed = ParseTupleCounts(bytes);
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(*parsed, counts);
+    // Not one byte less or more, and no header that lies.
+    bytes.pop_back();
+    EXPECT_EQ(ParseTupleCounts(bytes).status().code(), absl::StatusCode::kDataLoss);
+    bytes.resize(bytes.size() + 2);
+    EXPECT_EQ(ParseTupleCounts(bytes).status().code(), absl::StatusCode::kDataLoss);
+    bytes.pop_back();
+    bytes[7] = 127;
+    EXPECT_EQ(ParseTupleCounts(bytes).status().code(), absl::StatusCode::kDataLoss);
+  }
+  EXPECT_EQ(ParseTupleCounts({}).status().code(), absl::StatusCode::kDataLoss);
+}
+
 TEST(LagTemplate, ParsesListsAndNames) {
   const auto templates = ParseTemplates("pair+skip+1.2.4");
   ASSERT_TRUE(templates.ok());
