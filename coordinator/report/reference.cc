@@ -17,11 +17,13 @@ std::string Number(double value) {
                                               : ExactCell(value);
 }
 
-// "saffu, unigram", "1 to 64", "above 0", "below 1", "".
+// "saffu, unigram", "1 to 64", "1 to 64, or a list for model.layers", "above 0", "below 1", "".
 std::string Range(const ParamSpec& spec) {
   if (!spec.choices.empty()) return absl::StrJoin(spec.choices, ", ");
   if (spec.min && spec.max && !spec.min_exclusive && !spec.max_exclusive) {
-    return absl::StrCat(Number(*spec.min), " to ", Number(*spec.max));
+    const std::string many =
+        spec.one_for_each.empty() ? "" : absl::StrCat(", or a list for ", spec.one_for_each);
+    return absl::StrCat(Number(*spec.min), " to ", Number(*spec.max), many);
   }
   std::string text;
   if (spec.min) absl::StrAppend(&text, spec.min_exclusive ? "above " : "from ", Number(*spec.min));

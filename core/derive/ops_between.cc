@@ -11,6 +11,8 @@ namespace saffron {
 namespace {
 
 class Finder {
+  using Layer = TransformerLayerShape;
+
  public:
   Finder(TransformerShape from, const TransformerShape& to) : shape_(std::move(from)), to_(to) {}
 
@@ -42,15 +44,19 @@ class Finder {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<DeriveOp>> Find() {
-    using Layer = TransformerLayerShape;
-    RETURN_IF_ERROR(Whole(DeriveKind::kHidden, shape_.width, to_.width));
+  absl::Status Sizes() {
     RETURN_IF_ERROR(Layers(DeriveKind::kHeads, [](const Layer& l) { return l.heads; }));
     RETURN_IF_ERROR(Layers(DeriveKind::kKey, [](const Layer& l) { return l.key_dim; }));
     RETURN_IF_ERROR(Layers(DeriveKind::kValue, [](const Layer& l) { return l.value_dim; }));
-    RETURN_IF_ERROR(Layers(DeriveKind::kMlp, [](const Layer& l) { return l.mlp_width; }));
+    return Layers(DeriveKind::kMlp, [](const Layer& l) { return l.mlp_width; });
+  }
+
+  absl::StatusOr<std::vector<DeriveOp>> Find() {
+    RETURN_IF_ERROR(Whole(DeriveKind::kHidden, shape_.width, to_.width));
+    RETURN_IF_ERROR(Sizes());
     RETURN_IF_ERROR(Whole(DeriveKind::kLayers, static_cast<int>(shape_.layers.size()),
                           static_cast<int>(to_.layers.size())));
+    RETURN_IF_ERROR(Sizes());  // a new layer has those of the one below it
     RETURN_IF_ERROR(Layers(DeriveKind::kExperts, [](const Layer& l) { return l.moe.experts; }));
     return std::move(ops_);
   }

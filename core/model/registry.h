@@ -49,6 +49,9 @@ struct ParamSpec {
   std::optional<double> min = {}, max = {};  // inclusive unless the flags say otherwise
   bool min_exclusive = false, max_exclusive = false;
   std::vector<std::string> choices = {};  // for strings: the whole list; empty = see `validate`
+  // Of an integer key: another key, of which this one may have a list, a number for each ("256,512"
+  // where it is 2), instead of one for all. As a string; where all are the same, the number.
+  std::string one_for_each = {};
   // Extra check of a value that is already of the right type and range; null = none.
   // Returns what is wanted ("want a name of letters and digits"), or an empty string.
   std::function<std::string(const ParamValue&)> validate = {};

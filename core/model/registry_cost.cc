@@ -198,53 +198,60 @@ CostEstimate NetworkCost(const ResolvedVariant& v, double parameters, double tar
   return cost;
 }
 
-// What the experts of a transformer's sparse layers add to its dense counterpart.
-struct ExpertCost {
-  double parameters = 0, active = 0;  // of all layers; of products for one token
+// Of a transformer's layer: numbers that define it; arithmetic of one token's products, over two.
+struct LayerCost {
+  double parameters = 0, products = 0;
 };
-ExpertCost ExpertsOf(const ResolvedVariant& v, double mlp_parameters, double mlp_products,
-                     double norm_parameters) {
-  if (!v.Has("model.expert_top")) return {};
+
+// What experts add to a layer that has an MLP of this cost, of sparse layers alone.
+LayerCost ExpertsOf(const ResolvedVariant& v, const LayerCost& mlp, double norm) {
   const double h = static_cast<double>(v.Int("model.hidden_width"));
   const double experts = static_cast<double>(v.Int("model.experts"));
   const double top = static_cast<double>(v.Int("model.expert_top"));
-  const double sparse = static_cast<double>(v.Int("model.layers") / v.Int("model.expert_every"));
   const bool beside = v.String("model.sparse_dense") != "none";
-  const double dense = beside ? mlp_parameters + norm_parameters : 0;
-  return {sparse * ((experts - 1) * mlp_parameters + h * experts + dense),
-          sparse * ((top - 1 + beside) * mlp_products + h * experts)};
+  return {(experts - 1) * mlp.parameters + h * experts + (beside ? mlp.parameters + norm : 0),
+          (top - 1 + beside) * mlp.products + h * experts};
+}
+
+LayerCost CostOfLayer(const ResolvedVariant& v, int64_t layer) {
+  const LayerSizes sizes = SizesOfLayer(v, layer);
+  const double h = static_cast<double>(v.Int("model.hidden_width"));
+  const double window = static_cast<double>(v.Int("model.window"));
+  const double p = static_cast<double>(sizes.mlp_width);
+  const double queries = static_cast<double>(sizes.heads * sizes.key_dim),
+               attended = static_cast<double>(sizes.heads * sizes.value_dim),
+               keys_and_values =
+                   static_cast<double>(sizes.kv_heads * (sizes.key_dim + sizes.value_dim));
+  const double gates = IsGatedMlp(v.String("model.mlp")) ? 2 : 1;
+  const bool biases = v.Bool("model.biases");
+  const double norm = h * (v.String("model.norm") == "layer" ? 2 : 1);
+  LayerCost mlp = {(gates + 1) * h * p, (gates + 1) * h * p};
+  mlp.parameters += (biases ? gates * p + h : 0) + (v.String("model.unit_bias") == "none" ? 0 : p);
+  const double attention = h * (queries + keys_and_values + attended);
+  LayerCost cost = {attention + (biases ? queries + keys_and_values + h : 0) + 2 * norm,
+                    attention + (queries + attended) * window};
+  const bool sparse = v.Has("model.expert_top") && (layer + 1) % v.Int("model.expert_every") == 0;
+  for (const LayerCost& part : {mlp, sparse ? ExpertsOf(v, mlp, norm) : LayerCost{}}) {
+    cost.parameters += part.parameters;
+    cost.products += part.products;
+  }
+  return cost;
 }
 
 CostEstimate TransformerCost(const ResolvedVariant& v) {
   const double h = static_cast<double>(v.Int("model.hidden_width")), vocab = Vocabulary(v);
-  const double heads = static_cast<double>(v.Int("model.heads"));
-  const double kv_heads =
-      v.Int("model.kv_heads") > 0 ? static_cast<double>(v.Int("model.kv_heads")) : heads;
-  const double dim = static_cast<double>(
-      HeadDim(v.Int("model.hidden_width"), v.Int("model.heads"), v.Int("model.head_dim")));
-  const double p = static_cast<double>(
-      MlpWidth(v.Int("model.hidden_width"), v.String("model.mlp"), v.Int("model.mlp_width")));
-  const double layers = static_cast<double>(v.Int("model.layers"));
   const double window = static_cast<double>(v.Int("model.window"));
-  const double gates = IsGatedMlp(v.String("model.mlp")) ? 2 : 1;
-  const double mlp = (gates + 1) * h * p, products = 2 * h * dim * (heads + kv_heads) + mlp;
-  const double norm = h * (v.String("model.norm") == "layer" ? 2 : 1);
-  const double norms = (2 * layers + 1) * norm;
-  const double mlp_vectors = (v.Bool("model.biases") ? gates * p + h : 0) +
-                             (v.String("model.unit_bias") == "none" ? 0 : p);
-  const ExpertCost experts = ExpertsOf(v, mlp + mlp_vectors, mlp, norm);
-  const double biases = v.Bool("model.biases")
-                            ? layers * (dim * (heads + 2 * kv_heads) + 2 * h +
-                                        (IsGatedMlp(v.String("model.mlp")) ? 2 : 1) * p)
-                            : 0;
-  const double units = v.String("model.unit_bias") == "none" ? 0 : layers * p;
-  const double positions = v.String("model.positions") == "learned" ? window * h : 0;
-  const double parameters = vocab * h * (v.Bool("model.tie") ? 1 : 2) + vocab + layers * products +
-                            norms + biases + units + positions + experts.parameters;
-  const double flops =
-      2 * (vocab * h + layers * products + experts.active) + 4 * layers * heads * dim * window;
+  double parameters = vocab * h * (v.Bool("model.tie") ? 1 : 2) + vocab;
+  parameters += h * (v.String("model.norm") == "layer" ? 2 : 1);
+  if (v.String("model.positions") == "learned") parameters += window * h;
+  double products = vocab * h;
+  for (int64_t layer = 0; layer < v.Int("model.layers"); ++layer) {
+    const LayerCost cost = CostOfLayer(v, layer);
+    parameters += cost.parameters;
+    products += cost.products;
+  }
   // Windows overlap by half.
-  return NetworkCost(v, parameters, flops, 2 * EvaluatedTokens(v));
+  return NetworkCost(v, parameters, 2 * products, 2 * EvaluatedTokens(v));
 }
 
 CostEstimate MlpCost(const ResolvedVariant& v) {

@@ -9,26 +9,40 @@
 namespace saffron {
 namespace {
 
+// What `wanted` says of the first layer of which it says anything.
+template <typename Wanted>
+std::string OfLayers(const ParamView& p, Wanted wanted) {
+  for (int64_t layer = 0; layer < p.Int("model.layers"); ++layer) {
+    if (std::string text = wanted(layer); !text.empty()) return text;
+  }
+  return "";
+}
+
 std::string CheckHeads(const ParamView& p) {
-  const int64_t width = p.Int("model.hidden_width"), heads = p.Int("model.heads");
-  if (p.Int("model.head_dim") > 0 || width % heads == 0) return "";
-  return absl::StrCat("want a divisor of model.hidden_width (", width,
-                      "), or model.head_dim given");
+  const int64_t width = p.Int("model.hidden_width");
+  return OfLayers(p, [&](int64_t layer) -> std::string {
+    if (NumberAt(p["model.head_dim"], layer) > 0) return "";
+    if (width % NumberAt(p["model.heads"], layer) == 0) return "";
+    return absl::StrCat("want a divisor of model.hidden_width (", width,
+                        "), or model.head_dim given");
+  });
 }
 
 std::string CheckHeadDim(const ParamView& p) {
   if (p.String("model.positions") != "rope") return "";
-  const int64_t dim =
-      HeadDim(p.Int("model.hidden_width"), p.Int("model.heads"), p.Int("model.head_dim"));
-  return dim % 2 == 0
-             ? ""
-             : absl::StrCat("want an even number with model.positions rope (it is ", dim, " here)");
+  return OfLayers(p, [&](int64_t layer) -> std::string {
+    const int64_t dim = SizesOfLayer(p, layer).key_dim;
+    if (dim % 2 == 0) return "";
+    return absl::StrCat("want an even number with model.positions rope (it is ", dim, " here)");
+  });
 }
 
 std::string CheckKvHeads(const ParamView& p) {
-  const int64_t kv = p.Int("model.kv_heads"), heads = p.Int("model.heads");
-  return kv == 0 || heads % kv == 0 ? ""
-                                    : absl::StrCat("want a divisor of model.heads (", heads, ")");
+  return OfLayers(p, [&](int64_t layer) -> std::string {
+    const LayerSizes sizes = SizesOfLayer(p, layer);
+    if (sizes.heads % sizes.kv_heads == 0) return "";
+    return absl::StrCat("want a divisor of model.heads (", sizes.heads, ")");
+  });
 }
 
 }  // namespace
@@ -51,6 +65,7 @@ std::vector<ParamSpec> TransformerParams() {
        .doc = "Attention heads of a layer.",
        .min = 1,
        .max = 256,
+       .one_for_each = "model.layers",
        .consistent = CheckHeads,
        .relevant_when = {transformer}},
       {.key = "model.kv_heads",
@@ -59,16 +74,27 @@ std::vector<ParamSpec> TransformerParams() {
        .doc = "Heads that have keys and values of their own; the others share them. 0: all.",
        .min = 0,
        .max = 256,
+       .one_for_each = "model.layers",
        .consistent = CheckKvHeads,
        .relevant_when = {transformer}},
       {.key = "model.head_dim",
        .type = ParamType::kInt,
        .default_value = int64_t{0},
        .unit = "dimensions",
-       .doc = "Width of a head's query, key and value. 0: model.hidden_width / model.heads.",
+       .doc = "Width of a head's query and key. 0: model.hidden_width / model.heads.",
        .min = 0,
        .max = 1024,
+       .one_for_each = "model.layers",
        .consistent = CheckHeadDim,
+       .relevant_when = {transformer}},
+      {.key = "model.value_dim",
+       .type = ParamType::kInt,
+       .default_value = int64_t{0},
+       .unit = "dimensions",
+       .doc = "Width of a head's value. 0: that of its query and key.",
+       .min = 0,
+       .max = 1024,
+       .one_for_each = "model.layers",
        .relevant_when = {transformer}},
       {.key = "model.mlp",
        .type = ParamType::kString,
@@ -84,6 +110,7 @@ std::vector<ParamSpec> TransformerParams() {
               "of that, for as many parameters.",
        .min = 0,
        .max = 16384,
+       .one_for_each = "model.layers",
        .relevant_when = {transformer}},
       {.key = "model.unit_bias",
        .type = ParamType::kString,

@@ -1,5 +1,6 @@
 #include "core/model/variant.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "core/base/digest.h"
 #include "core/base/numerics_version.h"
 #include "core/base/status_macros.h"
+#include "core/model/number_list.h"
 #include "core/model/registry.h"
 #include "core/model/registry_table.h"
 
@@ -67,8 +69,12 @@ std::string Wanted(const ParamSpec& spec) {
                      : spec.type == ParamType::kBool   ? "true or false"
                                                        : "a string";
   if (spec.min.has_value() && spec.max.has_value()) {
+    const std::string many =
+        spec.one_for_each.empty()
+            ? ""
+            : absl::StrCat(", or a list of them with one for each of ", spec.one_for_each);
     return absl::StrCat(type, " in ", spec.min_exclusive ? "(" : "[", BoundText(*spec.min), ", ",
-                        BoundText(*spec.max), spec.max_exclusive ? ")" : "]");
+                        BoundText(*spec.max), spec.max_exclusive ? ")" : "]", many);
   }
   return type;
 }
@@ -102,6 +108,11 @@ absl::StatusOr<ParamValue> Convert(const ParamSpec& spec, const ParamValue& give
     return static_cast<int64_t>(*real);
   }
   if (given.index() == spec.default_value.index()) return given;
+  if (const auto* text = std::get_if<std::string>(&given); text && !spec.one_for_each.empty()) {
+    const auto numbers = ParseNumberList(*text);
+    if (numbers.has_value() && numbers->size() == 1) return numbers->front();
+    if (numbers.has_value()) return NumberListText(*numbers);
+  }
   return WantGot(spec, absl::StrCat("want ", Wanted(spec)), given);
 }
 
@@ -120,11 +131,25 @@ class PointerView : public ParamView {
   const std::vector<const ParamValue*>& values_;
 };
 
+// A list of numbers has one for each of the key that says how many: wanted where it has not. Where
+// all are the same, it becomes the one for all.
+std::string SettleList(const ParamSpec& spec, const ParamView& view, ParamValue& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  if (spec.one_for_each.empty() || text == nullptr) return "";
+  const std::vector<int64_t> numbers = *ParseNumberList(*text);
+  const int64_t count = view.Int(spec.one_for_each);
+  if (static_cast<int64_t>(numbers.size()) != count) {
+    return absl::StrCat("want a number for each of ", spec.one_for_each, " (", count,
+                        "), or one for all");
+  }
+  const int64_t first = numbers.front();
+  if (std::count(numbers.begin(), numbers.end(), first) == count) value = first;
+  return "";
+}
+
 template <typename T>
-const T& ValueOf(const std::map<std::string, ParamValue>& params, std::string_view key) {
-  const auto found = params.find(std::string(key));
-  CHECK(found != params.end()) << key << " is not relevant to this variant";
-  const T* value = std::get_if<T>(&found->second);
+const T& ValueOf(const ResolvedVariant& variant, std::string_view key) {
+  const T* value = std::get_if<T>(&variant[key]);
   CHECK(value != nullptr) << key << " has another type";
   return *value;
 }
@@ -136,6 +161,10 @@ absl::StatusOr<ParamValue> CheckedParam(const ParamSpec& spec, const ParamValue&
   bool in_range = true;
   if (const auto* whole = std::get_if<int64_t>(&value)) in_range = InRange(spec, *whole);
   if (const auto* real = std::get_if<double>(&value)) in_range = InRange(spec, *real);
+  if (const auto* text = std::get_if<std::string>(&value); text && !spec.one_for_each.empty()) {
+    const std::vector<int64_t> numbers = *ParseNumberList(*text);
+    for (const int64_t number : numbers) in_range = in_range && InRange(spec, number);
+  }
   if (!in_range) return WantGot(spec, absl::StrCat("want ", Wanted(spec)), given);
   if (const auto* text = std::get_if<std::string>(&value); text && !spec.choices.empty()) {
     bool known = false;
@@ -185,7 +214,11 @@ absl::StatusOr<ResolvedVariant> ResolvedVariant::Resolve(
         return WantGot(specs[i], wanted, *values[i]);
       }
     }
-    variant.params_.emplace_hint(variant.params_.end(), specs[i].key, *values[i]);
+    ParamValue value = *values[i];
+    if (std::string wanted = SettleList(specs[i], view, value); !wanted.empty()) {
+      return WantGot(specs[i], wanted, value);
+    }
+    variant.params_.emplace_hint(variant.params_.end(), specs[i].key, std::move(value));
   }
   return variant;
 }
@@ -193,11 +226,16 @@ absl::StatusOr<ResolvedVariant> ResolvedVariant::Resolve(
 bool ResolvedVariant::Has(std::string_view key) const {
   return params_.find(std::string(key)) != params_.end();
 }
-bool ResolvedVariant::Bool(std::string_view key) const { return ValueOf<bool>(params_, key); }
-int64_t ResolvedVariant::Int(std::string_view key) const { return ValueOf<int64_t>(params_, key); }
-double ResolvedVariant::Double(std::string_view key) const { return ValueOf<double>(params_, key); }
+const ParamValue& ResolvedVariant::operator[](std::string_view key) const {
+  const auto found = params_.find(std::string(key));
+  CHECK(found != params_.end()) << key << " is not relevant to this variant";
+  return found->second;
+}
+bool ResolvedVariant::Bool(std::string_view key) const { return ValueOf<bool>(*this, key); }
+int64_t ResolvedVariant::Int(std::string_view key) const { return ValueOf<int64_t>(*this, key); }
+double ResolvedVariant::Double(std::string_view key) const { return ValueOf<double>(*this, key); }
 const std::string& ResolvedVariant::String(std::string_view key) const {
-  return ValueOf<std::string>(params_, key);
+  return ValueOf<std::string>(*this, key);
 }
 
 std::string ResolvedVariant::CanonicalText() const {

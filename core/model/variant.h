@@ -38,9 +38,10 @@ class ResolvedVariant {
 
   const std::map<std::string, ParamValue>& params() const { return params_; }
   bool Has(std::string_view key) const;
-  // CHECK-fails when the key is not relevant to this variant or has another type: our mistake.
+  // CHECK-fail when the key is not relevant to this variant or has another type: our mistake.
+  const ParamValue& operator[](std::string_view key) const;
   bool Bool(std::string_view key) const;
-  int64_t Int(std::string_view key) const;
+  int64_t Int(std::string_view key) const;  // not of a list (ParamSpec::one_for_each)
   double Double(std::string_view key) const;
   const std::string& String(std::string_view key) const;
 

@@ -1,6 +1,7 @@
 #include "core/train/variant_shape.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -16,13 +17,17 @@ class Comparison {
  public:
   explicit Comparison(const std::string& how) : how_(how) {}
 
-  // `op`: the operator that grows it; empty where none does.
+  // `op`: the operator that grows it; empty where none does. `layer`: the one compared, where
+  // layers are to differ.
   template <typename T>
-  void Size(const char* key, T has, T wants, const std::string& op) {
+  void Size(const char* key, T has, T wants, const std::string& op,
+            std::optional<size_t> layer = {}) {
     if (has == wants) return;
     const bool grows = !op.empty() && has < wants;
-    Differ(key, absl::StrCat(has), absl::StrCat(wants),
-           grows ? absl::StrCat("; ", op, ":", wants, " in init_from.derive would make it so")
+    const std::string at = layer ? absl::StrCat("@", *layer) : "";
+    Differ(key, absl::StrCat(has, layer ? absl::StrCat(" in layer ", *layer) : ""),
+           absl::StrCat(wants),
+           grows ? absl::StrCat("; ", op, ":", wants, at, " in init_from.derive would make it so")
                  : "; a model can grow exactly, but not shrink or change");
   }
   template <typename Kind>
@@ -47,13 +52,21 @@ class Comparison {
   absl::Status status_;
 };
 
-void CompareLayer(const TransformerLayerShape& has, const TransformerLayerShape& wants,
+// Of layer i, which both have.
+void CompareLayer(const TransformerShape& given, const TransformerShape& wanted, size_t i,
                   Comparison& compare) {
-  compare.Size("model.heads", has.heads, wants.heads, "heads");
-  compare.Size("model.kv_heads", has.kv_heads, wants.kv_heads, "");
-  compare.Size("model.head_dim", has.key_dim, wants.key_dim, "key");
-  compare.Size("model.head_dim", has.value_dim, wants.value_dim, "value");
-  compare.Size("model.mlp_width", has.mlp_width, wants.mlp_width, "mlp");
+  const TransformerLayerShape &has = given.layers[i], &wants = wanted.layers[i];
+  const auto size = [&](const char* key, const std::string& op, auto of) {
+    const bool alike = std::all_of(wanted.layers.begin(), wanted.layers.end(),
+                                   [&](const auto& layer) { return of(layer) == of(wants); });
+    compare.Size(key, of(has), of(wants), op, alike ? std::nullopt : std::optional(i));
+  };
+  using Layer = TransformerLayerShape;
+  size("model.heads", "heads", [](const Layer& layer) { return layer.heads; });
+  size("model.kv_heads", "", [](const Layer& layer) { return layer.kv_heads; });
+  size("model.head_dim", "key", [](const Layer& layer) { return layer.key_dim; });
+  size("model.value_dim", "value", [](const Layer& layer) { return layer.value_dim; });
+  size("model.mlp_width", "mlp", [](const Layer& layer) { return layer.mlp_width; });
   compare.Size("model.experts", has.moe.experts, wants.moe.experts,
                has.moe.sparse() ? "" : "experts");
   if (!has.moe.sparse()) return;
@@ -75,19 +88,19 @@ TransformerShape ShapeOf(const ResolvedVariant& v, int vocab) {
   shape.biases = v.Bool("model.biases");
   shape.tied = v.Bool("model.tie");
   shape.readout_bias = true;
-  TransformerLayerShape layer;
-  layer.heads = static_cast<int>(v.Int("model.heads"));
-  const auto kv_heads = static_cast<int>(v.Int("model.kv_heads"));
-  layer.kv_heads = kv_heads == 0 ? layer.heads : kv_heads;
-  layer.key_dim = layer.value_dim =
-      static_cast<int>(HeadDim(shape.width, layer.heads, v.Int("model.head_dim")));
-  layer.mlp_width =
-      static_cast<int>(MlpWidth(shape.width, v.String("model.mlp"), v.Int("model.mlp_width")));
-  if (shape.positions == PositionKind::kRope) {
-    layer.rope_frequencies = RopeFrequencies(layer.key_dim);
+  for (int64_t i = 0; i < v.Int("model.layers"); ++i) {
+    const LayerSizes sizes = SizesOfLayer(v, i);
+    TransformerLayerShape& layer = shape.layers.emplace_back();
+    layer.heads = static_cast<int>(sizes.heads);
+    layer.kv_heads = static_cast<int>(sizes.kv_heads);
+    layer.key_dim = static_cast<int>(sizes.key_dim);
+    layer.value_dim = static_cast<int>(sizes.value_dim);
+    layer.mlp_width = static_cast<int>(sizes.mlp_width);
+    if (shape.positions == PositionKind::kRope) {
+      layer.rope_frequencies = RopeFrequencies(layer.key_dim);
+    }
+    if (shape.positions == PositionKind::kAlibi) layer.alibi_slopes = AlibiSlopes(layer.heads);
   }
-  if (shape.positions == PositionKind::kAlibi) layer.alibi_slopes = AlibiSlopes(layer.heads);
-  shape.layers.assign(static_cast<size_t>(v.Int("model.layers")), layer);
   AddExperts(v, shape);
   return shape;
 }
@@ -108,7 +121,7 @@ absl::StatusOr<TransformerShape> AdaptShape(const TransformerShape& given,
     compare.Size("model.window", given.context, wants.context, "");
   }
   for (size_t i = 0; i < std::min(given.layers.size(), wants.layers.size()); ++i) {
-    CompareLayer(given.layers[i], wants.layers[i], compare);
+    CompareLayer(given, wants, i, compare);
   }
   compare.Size("model.layers", given.layers.size(), wants.layers.size(), "layers");
   RETURN_IF_ERROR(compare.status());

@@ -50,6 +50,14 @@ TEST(OpsBetween, LayersOfDifferentSizesGrowApart) {
   EXPECT_EQ(TextBetween(Uniform(), to), "mlp:6@1,mlp:7@0");
 }
 
+TEST(OpsBetween, ANewLayerGrowsFromTheOneBelowIt) {
+  TransformerShape to = Uniform();
+  to.layers[1].mlp_width = 6;
+  to.layers.push_back(to.layers[1]);
+  to.layers[2].mlp_width = 8;
+  EXPECT_EQ(TextBetween(Uniform(), to), "mlp:6@1,layers:3,mlp:8@2");
+}
+
 TEST(OpsBetween, WhatWouldShrinkOrIsNotExactIsRefused) {
   TransformerShape to = Uniform();
   to.layers[0].mlp_width = 3;

@@ -8,6 +8,7 @@
 
 #include "core/base/digest.h"
 #include "core/model/registry.h"
+#include "core/model/transformer_sizes.h"
 
 namespace saffron {
 namespace {
@@ -164,6 +165,52 @@ TEST(ResolvedVariant, KeysMustFitEachOther) {
       ErrorOf({{"model.layers", int64_t{2}}, {"model.head", "sum"}, {"model.width", int64_t{32}}}),
       "model.width: want model.bits (64) when model.head is sum, which adds keys of equal width, "
       "got 32");
+}
+
+TEST(ResolvedVariant, SizesOfLayersMayDiffer) {
+  const auto with = [](const char* key, const ParamValue& value) {
+    return Params{{"model.type", "transformer"}, {"model.layers", int64_t{3}}, {key, value}};
+  };
+  const ResolvedVariant apart = Must(with("model.mlp_width", "256, 512,0"));
+  EXPECT_EQ(apart.String("model.mlp_width"), "256,512,0");
+  EXPECT_EQ(SizesOfLayer(apart, 1).mlp_width, 512);
+  EXPECT_EQ(SizesOfLayer(apart, 2).mlp_width, 4 * 128);
+  EXPECT_EQ(*ResolvedVariant::Resolve(apart.params()), apart);
+  EXPECT_THAT(apart.CanonicalText(), HasSubstr("model.mlp_width=\"256,512,0\"\n"));
+  // All the same are one for all; the default is no part of the identity, in whatever form.
+  EXPECT_EQ(Must(with("model.heads", "2,2,2")), Must(with("model.heads", int64_t{2})));
+  EXPECT_EQ(Must(with("model.heads", "2")), Must(with("model.heads", int64_t{2})));
+  EXPECT_EQ(Must(with("model.heads", "4,4,4")).CanonicalText(),
+            Must(with("model.heads", int64_t{4})).CanonicalText());
+
+  EXPECT_EQ(ErrorOf(with("model.mlp_width", "256,512")),
+            "model.mlp_width: want a number for each of model.layers (3), or one for all, got "
+            "\"256,512\"");
+  EXPECT_THAT(ErrorOf(with("model.mlp_width", "5,5")), HasSubstr("want a number for each of"));
+  EXPECT_EQ(ErrorOf(with("model.heads", "2,0,2")),
+            "model.heads: want an integer in [1, 256], or a list of them with one for each of "
+            "model.layers, got \"2,0,2\"");
+  EXPECT_THAT(ErrorOf(with("model.heads", "2,,2")), HasSubstr("or a list of them"));
+  EXPECT_THAT(ErrorOf(with("model.heads", "a lot")), HasSubstr("or a list of them"));
+  EXPECT_THAT(ErrorOf(with("model.window", "64,64,64")), Not(HasSubstr("list")));
+  // What a layer cannot be, whichever it is.
+  EXPECT_THAT(ErrorOf(with("model.heads", "4,3,4")), HasSubstr("want a divisor of model.hidden"));
+  EXPECT_THAT(ErrorOf(with("model.kv_heads", "4,2,3")), HasSubstr("a divisor of model.heads (4)"));
+  EXPECT_THAT(ErrorOf(with("model.head_dim", "4,7,4")), HasSubstr("an even number"));
+  EXPECT_EQ(ErrorOf(with("model.value_dim", int64_t{2000})),
+            "model.value_dim: want an integer in [0, 1024], or a list of them with one for each "
+            "of model.layers, got 2000");
+}
+
+TEST(ResolvedVariant, ValuesAreAsWideAsKeysUnlessSaid) {
+  Params params = {{"model.type", "transformer"}, {"model.head_dim", int64_t{10}}};
+  const std::string before = Must(params).Digest();
+  EXPECT_EQ(SizesOfLayer(Must(params), 0).value_dim, 10);
+  params["model.value_dim"] = int64_t{0};
+  EXPECT_EQ(Must(params).Digest(), before);
+  params["model.value_dim"] = int64_t{7};
+  EXPECT_EQ(SizesOfLayer(Must(params), 0).value_dim, 7);
+  EXPECT_EQ(SizesOfLayer(Must(params), 0).key_dim, 10);
 }
 
 TEST(ResolvedVariant, IsAFixedPointOfResolve) {

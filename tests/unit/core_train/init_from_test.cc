@@ -102,6 +102,41 @@ TEST_F(InitFromTest, AGrownModelStartsWhereItsParentEndsAndTrainsOn) {
   EXPECT_GT(child.metrics.at("model/parameters"), parent.metrics.at("model/parameters"));
 }
 
+TEST_F(InitFromTest, OneLayerOrValuesAloneMayGrow) {
+  const Params two = {{"model.layers", int64_t{2}}, {"model.kv_heads", int64_t{1}}};
+  const Ended parent = Run("parent", two);
+  ASSERT_TRUE(parent.status.ok()) << parent.status;
+  const double end = parent.metrics.at("valid/nats_per_token");
+  const double size = parent.metrics.at("model/parameters");
+  struct Growth {
+    const char *key, *value, *op;
+    double more;  // parameters
+  };
+  for (const Growth& growth : {
+           Growth{"model.mlp_width", "32,16", "mlp:x2@0", 16 * 2 * 8},
+           Growth{"model.value_dim", "8", "value:x2", 2 * 4 * (1 + 2) * 8},
+           Growth{"model.value_dim", "4,6", "value:+2@1", 2 * (1 + 2) * 8},
+           Growth{"model.head_dim", "6,4", "key:6@0", 2 * (2 + 1) * 8},
+           Growth{"model.heads", "2,4", "heads:4@1", (2 + 1) * 2 * 4 * 8},
+       }) {
+    SCOPED_TRACE(growth.op);
+    Params params = two;
+    params[growth.key] = std::string(growth.value);
+    // Keys of a layer that alone grows leave values as they were.
+    if (growth.key == std::string("model.head_dim")) params["model.value_dim"] = int64_t{4};
+    // Whole groups of heads are added, with a head of keys and values each.
+    if (growth.key == std::string("model.heads")) params["model.kv_heads"] = "1,2";
+    const Ended said = Run("said", params, Last("parent", {growth.op}));
+    ASSERT_TRUE(said.status.ok()) << said.status;
+    EXPECT_EQ(said.metrics.at("model/parameters"), size + growth.more);
+    EXPECT_NEAR(said.first(), end, 2e-6 * end);
+    EXPECT_LT(said.metrics.at("valid/nats_per_token"), end);
+    EXPECT_LE(said.metrics.at("init/max_change"), 1e-10);
+    EXPECT_GT(said.metrics.at("init/state_arrays"), 20);
+    EXPECT_EQ(Run("found", params, Last("parent")).Bits(), said.Bits());
+  }
+}
+
 TEST_F(InitFromTest, OperatorsLeftOutAreThoseOfTheDocumentedOrder) {
   ASSERT_TRUE(Run("parent", {}).status.ok());
   const Ended found = Run("found", kGrown, Last("parent"));
@@ -254,6 +289,12 @@ TEST_F(InitFromTest, WhatCannotBeAStartIsSaidWithWhatToDo) {
                         "variant wants 3; heads:3 in init_from.derive would make it so"));
   EXPECT_THAT(error({{"model.mlp_width", int64_t{12}}}, Last("parent")),
               HasSubstr("layers.0.mlp_width is 16: want more, got 12"));
+  const Params two = {{"model.layers", int64_t{2}}, {"model.mlp_width", "16,24"}};
+  EXPECT_THAT(
+      error(two, Last("parent", {"layers:2"})),
+      HasSubstr("init_from: model.mlp_width: the parent's model grown by layers:2 has 16 in "
+                "layer 1, this variant wants 24; mlp:24@1 in init_from.derive would make "
+                "it so"));
   EXPECT_THAT(error({{"model.mlp", "relu"}}, Last("parent")),
               HasSubstr("model.mlp: the parent's model has gelu, this variant wants relu"));
   EXPECT_THAT(

@@ -8,6 +8,7 @@
 #include "core/math/bf16_gemm.h"
 #include "core/model/registry.h"
 #include "core/train/trainer.h"
+#include "core/train/variant_shape.h"
 #include "tests/unit/core_train/tiny_corpus.h"
 
 namespace saffron {
@@ -53,6 +54,17 @@ TEST_F(TransformerTrialTest, EveryKindTrainsAndReportsWhatTheRegistrySays) {
                                {"train.init", "random"},
                                {"model.packing", "document"},
                                {"model.tie", false}},
+                        Params{{"model.layers", int64_t{3}},
+                               {"model.heads", "2,4,1"},
+                               {"model.kv_heads", "1,2,1"},
+                               {"model.head_dim", "6,4,8"},
+                               {"model.value_dim", "5,0,3"},
+                               {"model.mlp_width", "10,0,7"},
+                               {"model.biases", true},
+                               {"model.unit_bias", "additive"},
+                               {"model.experts", int64_t{3}},
+                               {"model.expert_every", int64_t{2}},
+                               {"model.sparse_dense", "before"}},
                         Params{{"model.positions", "none"},
                                {"model.mlp", "gelu_tanh"},
                                {"model.heads", int64_t{4}},
@@ -188,6 +200,47 @@ TEST_F(TransformerTrialTest, DocumentsThatEndInUnknownWordsCannotBeKeptApart) {
                                {.data = &data_, .statistics = &cache_}, recorder);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(result.status().message()), ::testing::HasSubstr("model.packing: want"));
+}
+
+TEST_F(TransformerTrialTest, TheCostOfAVariantCountsItsParameters) {
+  for (Params params : {Params{},
+                        Params{{"model.layers", int64_t{3}},
+                               {"model.heads", "2,4,6"},
+                               {"model.kv_heads", "1,2,3"},
+                               {"model.head_dim", "6,4,8"},
+                               {"model.value_dim", "5,0,3"},
+                               {"model.mlp_width", "10,0,7"}},
+                        Params{{"model.layers", int64_t{4}},
+                               {"model.value_dim", int64_t{9}},
+                               {"model.mlp_width", "10,20,30,40"},
+                               {"model.mlp", "geglu"},
+                               {"model.norm", "layer"},
+                               {"model.positions", "learned"},
+                               {"model.tie", false},
+                               {"model.biases", true},
+                               {"model.unit_bias", "multiplicative"},
+                               {"model.experts", int64_t{3}},
+                               {"model.expert_top", int64_t{1}},
+                               {"model.expert_every", int64_t{2}},
+                               {"model.sparse_dense", "after"}}}) {
+    const ResolvedVariant variant = MustResolve(Tiny(params));
+    SCOPED_TRACE(variant.CanonicalText());
+    const TransformerShape shape = ShapeOf(variant, 28);
+    const TransformerLayout layout = LayOut(shape);
+    const CostEstimate cost = EstimateCost(variant);
+    EXPECT_EQ(cost.parameters, static_cast<double>(layout.size));
+    // A token's work is twice the weights of products that it meets, and its attention.
+    double weights = 28 * 12, attention = 0;
+    for (const ParameterTensor& tensor : layout.tensors) {
+      const bool expert = tensor.name.find(".experts.") != std::string::npos;
+      if (tensor.role != TensorRole::kHidden) continue;
+      weights += static_cast<double>(tensor.size()) * (expert ? 1.0 / 3 : 1);
+    }
+    for (const TransformerLayerShape& layer : shape.layers) {
+      attention += layer.heads * (layer.key_dim + layer.value_dim) * 16;
+    }
+    EXPECT_NEAR(cost.target_flops, 2 * (weights + attention), 1e-6);
+  }
 }
 
 TEST_F(TransformerTrialTest, AWindowLongerThanTheTextIsRefused) {
