@@ -140,7 +140,7 @@ std::vector<ParamSpec> LogLinearParams() {
        .default_value = "gains",
        .doc = "What steps train without a network: the gains, the entries of the rows that they "
               "weigh, or the tables of dense evidence; the others stay. Rows want sgd with a rate "
-              "of about 10, since a step meets few of them.",
+              "of about 10, tables sgd with 100: a step tells little of each entry.",
        .choices = {"gains", "rows", "dense"},
        .consistent =
            [](const ParamView& p) {
