@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -25,29 +26,68 @@ struct ModelOptions {
   std::vector<int32_t> tokens;
 };
 
+// Of a checkpoint's metadata, JSON in part: what its model became, and from what.
+constexpr const char* kHistory[] = {"shape", "init_from", "derived"};
+
+nlohmann::ordered_json CheckpointJson(const CheckpointHeader& header, const Safetensors& content) {
+  nlohmann::ordered_json json = {{"content", header.content},
+                                 {"step", header.step},
+                                 {"seed", header.seed},
+                                 {"data", header.data_fingerprint},
+                                 {"numerics", header.numerics}};
+  json["parameters"] = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : header.params) {
+    std::visit([&, &name = key](const auto& v) { json["parameters"][name] = v; }, value);
+  }
+  for (const char* key : kHistory) {
+    const auto found = content.metadata().find(key);
+    if (found == content.metadata().end()) continue;
+    auto parsed = nlohmann::ordered_json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+    json[key] = parsed.is_discarded() ? nlohmann::ordered_json(found->second) : std::move(parsed);
+  }
+  json["tensors"] = nlohmann::ordered_json::object();
+  for (const auto& [name, tensor] : content.tensors()) {
+    json["tensors"][name] = {{"shape", tensor.shape}, {"type", TensorTypeName(tensor.type)}};
+  }
+  return json;
+}
+
 absl::StatusOr<ExitCode> Show(const Cli& cli, const ModelOptions& options) {
   ASSIGN_OR_RETURN(const std::string path, CheckpointPath(cli, options.file, options.role));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
   ASSIGN_OR_RETURN(const CheckpointHeader header, ReadCheckpointHeader(file->content()));
-  ResultTable table{.columns = {"name", "what", "type"}, .rows = {}};
-  const auto add = [&](const std::string& name, const std::string& what) {
-    table.rows.push_back({name, what, std::string()});
-  };
+  if (cli.output == OutputMode::kJson) {
+    std::cout << CheckpointJson(header, file->content()).dump(1) << "\n";
+    return ExitCode::kDone;
+  }
+  // Two tables for people: what tensors are stays beside their names, however long other lines are.
+  ResultTable facts{.columns = {"name", "what"}, .rows = {}};
+  const auto add = [&](const std::string& name, Cell what) { facts.rows.push_back({name, what}); };
   add("content", header.content);
-  add("step", absl::StrCat(header.step));
+  add("step", header.step);
   add("seed", absl::StrCat(header.seed));
   add("data", header.data_fingerprint);
-  add("numerics", absl::StrCat(header.numerics));
+  add("numerics", int64_t{header.numerics});
   for (const auto& [key, value] : header.params) add(key, ParamValueText(value));
-  for (const char* key : {"shape", "init_from", "derived"}) {
+  for (const char* key : kHistory) {
     const auto found = file->content().metadata().find(key);
     if (found != file->content().metadata().end()) add(key, found->second);
   }
+  ResultTable tensors{.columns = {"tensor", "shape", "type"}, .rows = {}};
   for (const auto& [name, tensor] : file->content().tensors()) {
-    table.rows.push_back({name, absl::StrCat("[", absl::StrJoin(tensor.shape, ", "), "]"),
-                          std::string(TensorTypeName(tensor.type))});
+    tensors.rows.push_back({name, absl::StrCat("[", absl::StrJoin(tensor.shape, ", "), "]"),
+                            std::string(TensorTypeName(tensor.type))});
   }
-  PrintToStdout(cli, table);
+  if (cli.output == OutputMode::kTable) {
+    PrintToStdout(cli, facts);
+    std::cout << "\n";
+    PrintToStdout(cli, tensors);
+    return ExitCode::kDone;
+  }
+  ResultTable all{.columns = {"name", "what", "type"}, .rows = std::move(tensors.rows)};
+  for (auto& row : facts.rows) row.emplace_back();
+  all.rows.insert(all.rows.begin(), facts.rows.begin(), facts.rows.end());
+  PrintToStdout(cli, all);
   return ExitCode::kDone;
 }
 

@@ -23,10 +23,10 @@ int TerminalWidth() {
   return kDefault;
 }
 
+int TableWidth() { return isatty(STDOUT_FILENO) ? TerminalWidth() : 0; }
+
 PrintOptions StdoutOptions(const Cli& cli) {
-  return {.mode = cli.output,
-          .width = isatty(STDOUT_FILENO) ? TerminalWidth() : 0,
-          .colour = UseColour(STDOUT_FILENO)};
+  return {.mode = cli.output, .width = TableWidth(), .colour = UseColour(STDOUT_FILENO)};
 }
 
 void PrintToStdout(const Cli& cli, const ResultTable& table) {

@@ -18,6 +18,7 @@ namespace {
 constexpr absl::Duration kTerminalEvery = absl::Milliseconds(200);
 constexpr absl::Duration kLineEvery = absl::Seconds(5);
 constexpr int kBarWidth = 24;
+constexpr double kKnownShare = 0.05;
 
 int TerminalWidth(int fd) {
   winsize size = {};
@@ -65,9 +66,9 @@ Pace PaceOf(const v1::RoadmapStatus& first, const v1::RoadmapStatus& now, absl::
   const double cost = now.cost_done() - first.cost_done();
   const double left = std::max(0.0, now.cost_total() - now.cost_done());
   // Costs are estimates of any scale; without them, trials count alike.
-  const double share =
-      cost > 0 ? left / cost : static_cast<double>(now.total() - Finished(now)) / trials;
-  pace.remaining = elapsed * share;
+  const double ran = cost > 0 ? cost : static_cast<double>(trials);
+  const double open = cost > 0 ? left : static_cast<double>(now.total() - Finished(now));
+  if (ran >= kKnownShare * (ran + open)) pace.remaining = elapsed * (open / ran);
   return pace;
 }
 
@@ -122,7 +123,7 @@ void Progress::Erase() {
 }
 
 void Progress::Update(const v1::RoadmapStatus& status, absl::Time now) {
-  if (!first_.has_value()) {
+  if (!first_.has_value() || first_->revision() != status.revision()) {
     first_ = status;
     begun_ = now;
   }

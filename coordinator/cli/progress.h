@@ -21,7 +21,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // The newest state; the first one is what this run starts from.
+  // The newest state; the first one of a revision is what the pace is reckoned from.
   void Update(const v1::RoadmapStatus& status, absl::Time now);
   // Redraws if it is time to.
   void Tick(absl::Time now);
@@ -43,8 +43,11 @@ class Progress {
   int lines_ = 0;  // of the block on the screen
 };
 
-// How far it is and how long it will take, from the state at `elapsed` ago and now. The remaining
-// time counts the trials' estimated costs, not their number: long ones run first.
+// How far it is and how long it will take, from the state of the same revision at `elapsed` ago and
+// now. The remaining time counts the trials' estimated costs, not their number: long ones run
+// first. Only what ran since then counts, not what was done before; as long as that is less than a
+// twentieth of what was open, the first small trials and starting up would decide, and it stays
+// unknown.
 struct Pace {
   double trials_per_second = 0;                         // 0: not known yet
   absl::Duration remaining = absl::InfiniteDuration();  // infinite: not known yet

@@ -217,6 +217,7 @@ class Run {
                        OpenLocalSource(cli_.database, PlaceFlags(cli_)));
       RETURN_IF_ERROR(PrintRunReport(*source, submitted_.name(),
                                      {.width = TerminalWidth(),
+                                      .cut = TableWidth() > 0,
                                       .colour = UseColour(STDOUT_FILENO),
                                       .program = ProgramAsCalled()},
                                      std::cout));

@@ -30,7 +30,7 @@ using Align = TextTable::Align;
 
 constexpr int kRunningShown = 24, kFailuresShown = 3;
 
-// Of a roadmap, when this command first saw it: what its pace is reckoned from.
+// Of a roadmap's revision, when this command first saw it: what its pace is reckoned from.
 struct Seen {
   v1::RoadmapStatus status;
   absl::Time at;
@@ -41,7 +41,7 @@ class Top {
   Top(const Cli& cli, Coordinator coordinator, std::unique_ptr<ReadSource> source)
       : coordinator_(std::move(coordinator)),
         source_(std::move(source)),
-        style_{.width = TerminalWidth(), .indent = 0, .colour = UseColour(STDOUT_FILENO)} {}
+        style_{.width = TableWidth(), .indent = 0, .colour = UseColour(STDOUT_FILENO)} {}
 
   // The screen's text at present.
   absl::StatusOr<std::string> Frame() {
@@ -84,6 +84,7 @@ class Top {
       ASSIGN_OR_RETURN(const v1::RoadmapStatus status, CurrentStatus(coordinator_, name));
       const absl::Time now = absl::Now();
       const auto [seen, is_new] = seen_.try_emplace(name, Seen{status, now});
+      if (seen->second.status.revision() != status.revision()) seen->second = {status, now};
       const bool over = Finished(status) == status.total();
       // Those that are over only while there is nothing newer to look at.
       if (over && table.rows() > 0) continue;

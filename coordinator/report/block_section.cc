@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/report_sections.h"
-#include "coordinator/report/table.h"
 
 namespace saffron {
 namespace {
@@ -27,6 +26,7 @@ int Best(const Study& study, const std::vector<int>& members) {
   return best;
 }
 
+// Where it may be compared with the ranked ones.
 const StudyVariant* Baseline(const SectionContext& context) {
   for (const int i : context.ranked) {
     const StudyVariant& variant = context.variant(i);
@@ -36,6 +36,29 @@ const StudyVariant* Baseline(const SectionContext& context) {
 }
 
 }  // namespace
+
+std::vector<BlockFindings> FindBlocks(const SectionContext& context) {
+  const Study& study = context.study;
+  if (study.metric.empty() || study.blocks.size() < 2) return {};
+  std::vector<BlockFindings> found;
+  for (const auto& [name, members] : study.blocks) {
+    std::map<std::string, std::vector<int>> groups;
+    std::vector<const StudyVariant*> variants;
+    for (const int i : members) {
+      groups[EvaluationData(context.variant(i).params)].push_back(i);
+      variants.push_back(&context.variant(i));
+    }
+    const std::vector<std::string> keys = VaryingKeys(variants);
+    for (const auto& [data, group] : groups) {
+      found.push_back({.name = name.empty() ? "baseline" : name,
+                       .data = data,
+                       .variants = group.size(),
+                       .best = Best(study, group),
+                       .keys = keys});
+    }
+  }
+  return found;
+}
 
 void PrintBlocks(const SectionContext& context) {
   const Study& study = context.study;
@@ -49,40 +72,28 @@ void PrintBlocks(const SectionContext& context) {
   if (baseline) columns.push_back({"to baseline", TextTable::Align::kRight});
   columns.push_back({"what", TextTable::Align::kLeft, /*elastic=*/true});
   TextTable table(std::move(columns));
-  for (const auto& [name, members] : study.blocks) {
-    // One row for each set of values that may be compared with one another.
-    std::map<std::string, std::vector<int>> groups;
-    std::vector<const StudyVariant*> variants;
-    for (const int i : members) {
-      groups[EvaluationData(context.variant(i).params)].push_back(i);
-      variants.push_back(&context.variant(i));
-    }
-    const std::vector<std::string> keys = VaryingKeys(variants);
-    bool first = true;
-    for (const auto& [data, group] : groups) {
-      const int best = Best(study, group);
-      std::vector<std::string> row = {first ? (name.empty() ? "baseline" : name) : "",
-                                      absl::StrCat(group.size())};
-      first = false;
-      if (best < 0) {
-        row.push_back("no result");
-        if (baseline) row.push_back("");
-        row.push_back("");
-      } else {
-        const StudyVariant& variant = context.variant(best);
-        row.push_back(context.Shown(variant));
-        if (baseline) {
-          row.push_back(data == context.data
-                            ? FormatPercent(variant.Mean(study.shown), baseline->Mean(study.shown))
-                            : "other data");
-        }
-        row.push_back(DescribeParams(variant.params, keys));
+  std::string last;
+  for (const BlockFindings& block : FindBlocks(context)) {
+    const bool first = table.rows() == 0 || block.name != last;
+    last = block.name;
+    std::vector<std::string> row = {first ? block.name : "", absl::StrCat(block.variants)};
+    if (block.best < 0) {
+      row.push_back("no result");
+      if (baseline) row.push_back("");
+      row.push_back("");
+    } else {
+      const StudyVariant& variant = context.variant(block.best);
+      row.push_back(context.Shown(variant));
+      if (baseline) {
+        row.push_back(block.data == context.data
+                          ? FormatPercent(variant.Mean(study.shown), baseline->Mean(study.shown))
+                          : "other data");
       }
-      table.AddRow(std::move(row));
+      row.push_back(Describe(study, variant, block.keys));
     }
+    table.AddRow(std::move(row));
   }
-  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
-              context.out);
+  table.Print(context.Style(), context.out);
 }
 
 void PrintFailures(const SectionContext& context) {
@@ -106,8 +117,7 @@ void PrintFailures(const SectionContext& context) {
     const std::string flags = failure.example ? absl::StrCat("explain ", failure.example) : "";
     table.AddRow({absl::StrCat(failure.trials), failure.state, why, flags});
   }
-  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
-              context.out);
+  table.Print(context.Style(), context.out);
   if (more > 0) context.Say(absl::StrCat("… and ", more, " more trials with other messages."));
 }
 

@@ -158,11 +158,17 @@ absl::StatusOr<Card> VariantCard(ReadSource& source, int64_t id) {
           "rv.block "
           "|| ')', ', ') FROM roadmaps r JOIN roadmap_variants rv ON rv.roadmap = r.id AND "
           "rv.revision = "
-          "r.revision WHERE rv.variant = v.id) AS roadmaps, v.parameters AS estimated_parameters, "
+          "r.revision WHERE rv.variant = v.id) AS roadmaps, CASE WHEN v.parent IS NOT NULL THEN "
+          "'variant ' || v.parent || ', its ' || v.init_checkpoint || ' checkpoint' || coalesce(', "
+          "grown by ' || nullif((SELECT group_concat(o.value, ', ') FROM json_each(v.init_derive) "
+          "o), ''), '') END AS starts_from, v.parameters AS estimated_parameters, "
           "v.flops AS estimated_flops, v.seconds AS estimated_seconds FROM variants v WHERE v.id "
           "= ",
           id)));
-  card.sections.push_back({"", FirstRow(head)});
+  Rows facts = FirstRow(head);
+  std::erase_if(facts,
+                [](const auto& row) { return row.first == "starts_from" && row.second == Cell(); });
+  card.sections.push_back({"", std::move(facts)});
   ASSIGN_OR_RETURN(const ResultTable params, source.Query(ParamsSql(id)));
   card.sections.push_back({"parameters", KeyValues(params)});
   ASSIGN_OR_RETURN(const ResultTable metrics, source.Query(VariantMetricsSql(id)));

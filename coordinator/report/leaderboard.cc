@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/report_sections.h"
-#include "coordinator/report/table.h"
 #include "core/model/registry.h"
 
 namespace saffron {
@@ -57,7 +56,7 @@ std::string DescribeOther(const SectionContext& context, const StudyVariant& var
       keys.push_back(key);
     }
   }
-  const std::string what = DescribeParams(variant.params, keys);
+  const std::string what = Describe(context.study, variant, keys);
   return absl::StrCat("type=", type, what.empty() ? "" : " ", what);
 }
 
@@ -106,12 +105,11 @@ void PrintLeaderboard(const SectionContext& context) {
                                                   : "");
     row.push_back(variant.Has("time/total_s") ? FormatSeconds(variant.Mean("time/total_s")) : "");
     row.push_back(absl::StrCat(variant.trial));
-    row.push_back(TypeOf(variant) == main_type ? DescribeParams(variant.params, own)
+    row.push_back(TypeOf(variant) == main_type ? Describe(study, variant, own)
                                                : DescribeOther(context, variant));
     table.AddRow(std::move(row), /*bold=*/entry.rank == 1);
   }
-  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
-              context.out);
+  table.Print(context.Style(), context.out);
 
   if (leaders.size() > 1) {
     const std::string same = DescribeParams(leaders.front()->params, shared);

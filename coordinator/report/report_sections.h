@@ -2,12 +2,15 @@
 // The sections of a run report. Each prints a heading and its findings, or nothing at all when the
 // study has nothing to say about it.
 
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
 #include "coordinator/report/run_report.h"
+#include "coordinator/report/start_comparison.h"
 #include "coordinator/report/study.h"
+#include "coordinator/report/table.h"
 
 namespace saffron {
 
@@ -20,6 +23,10 @@ struct SectionContext {
   const RunReportOptions& options;
   std::ostream& out;
 
+  // Of every table.
+  TextTable::Style Style() const {
+    return {.width = options.cut ? options.width : 0, .indent = 2, .colour = options.colour};
+  }
   const StudyVariant& variant(int i) const { return study.variants[i]; }
   void Heading(const std::string& text) const;
   // A paragraph, wrapped to the width.
@@ -38,10 +45,37 @@ std::string Measure(const Study& study);
 std::string MainType(const Study& study);
 std::string TypeOf(const StudyVariant& variant);
 
+// Whether larger models are better, where enough models of the roadmap's own kind have a size.
+struct SizeFindings {
+  std::vector<int> candidates = {};  // variants compared, best first
+  int largest = 0;                   // variant
+  size_t larger = 0;                 // candidates larger than the best
+  double correlation = 0;            // of size and Study::shown, by ranks
+  std::vector<int> front = {};       // of the candidates, those that no smaller one beats
+};
+std::optional<SizeFindings> FindSizes(const SectionContext& context);  // size_section.cc
+
+// Rows of "Explicit or random start?": all pairs, then those of each budget of training.
+struct NamedPairs {
+  std::string name;
+  std::vector<StartPair> pairs;
+};
+std::vector<NamedPairs> NameStarts(const SectionContext& context);  // start_section.cc
+
+// A block's best variant, for each set of values that may be compared with one another.
+struct BlockFindings {
+  std::string name, data;
+  size_t variants = 0;
+  int best = -1;                  // -1: none has a result
+  std::vector<std::string> keys;  // that tell the block's variants apart
+};
+std::vector<BlockFindings> FindBlocks(const SectionContext& context);  // block_section.cc
+
 void PrintLeaderboard(const SectionContext& context);         // leaderboard.cc
 void PrintBestAgainstBiggest(const SectionContext& context);  // size_section.cc
 void PrintStartComparison(const SectionContext& context);     // start_section.cc
 void PrintBlocks(const SectionContext& context);              // block_section.cc
+void PrintAblations(const SectionContext& context);           // ablation_section.cc
 void PrintFailures(const SectionContext& context);            // block_section.cc
 
 }  // namespace saffron

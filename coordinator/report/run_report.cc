@@ -6,9 +6,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "coordinator/report/number_format.h"
+#include "coordinator/report/report_json.h"
 #include "coordinator/report/report_sections.h"
 #include "coordinator/report/study.h"
 #include "core/base/status_macros.h"
+#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -96,11 +98,21 @@ absl::Status PrintRunReport(ReadSource& source, const std::string& roadmap,
                             const RunReportOptions& options, std::ostream& out) {
   ASSIGN_OR_RETURN(const Study study, LoadStudy(source, roadmap));
   const SectionContext context = MakeContext(study, options, out);
+  if (options.mode == OutputMode::kJson) {
+    out << ReportJson(context).dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
+        << "\n";
+    return absl::OkStatus();
+  }
+  if (options.mode != OutputMode::kTable) {
+    PrintResult(LeaderboardRows(context), {.mode = options.mode}, out);
+    return absl::OkStatus();
+  }
   PrintHead(context);
   PrintLeaderboard(context);
   PrintBestAgainstBiggest(context);
   PrintStartComparison(context);
   PrintBlocks(context);
+  PrintAblations(context);
   PrintFailures(context);
   PrintNext(context, source);
   return absl::OkStatus();

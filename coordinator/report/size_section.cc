@@ -11,7 +11,6 @@
 #include "coordinator/report/report_sections.h"
 #include "coordinator/report/scatter_plot.h"
 #include "coordinator/report/statistics.h"
-#include "coordinator/report/table.h"
 
 namespace saffron {
 namespace {
@@ -87,10 +86,9 @@ void PrintFront(const SectionContext& context, const std::vector<int>& candidate
     const StudyVariant& variant = *on_front[i];
     table.AddRow({FormatCount(variant.Mean("model/parameters")), context.Shown(variant),
                   variant.Has("time/total_s") ? FormatSeconds(variant.Mean("time/total_s")) : "",
-                  absl::StrCat(variant.trial), DescribeParams(variant.params, keys)});
+                  absl::StrCat(variant.trial), Describe(study, variant, keys)});
   }
-  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
-              context.out);
+  table.Print(context.Style(), context.out);
 }
 
 // Where a logarithmic axis should end so that a few bad models do not squeeze the others: three
@@ -136,36 +134,42 @@ void PrintPlot(const SectionContext& context, const std::vector<int>& candidates
 
 }  // namespace
 
-void PrintBestAgainstBiggest(const SectionContext& context) {
+std::optional<SizeFindings> FindSizes(const SectionContext& context) {
   const Study& study = context.study;
-  const std::vector<int> candidates = Candidates(context);
-  if (candidates.size() < kFewest) return;
+  SizeFindings found{.candidates = Candidates(context)};
+  if (found.candidates.size() < kFewest) return std::nullopt;
   std::vector<double> sizes, values;
   std::vector<Point> points;
-  int largest = candidates.front();
-  for (const int i : candidates) {
+  found.largest = found.candidates.front();
+  for (const int i : found.candidates) {
     const StudyVariant& variant = context.variant(i);
     const double size = variant.Mean("model/parameters"), value = variant.Mean(study.shown);
     sizes.push_back(size);
     values.push_back(value);
     points.push_back({size, study.minimize ? value : -value});
     // Of several equally large ones the best: candidates come best first.
-    if (size > context.variant(largest).Mean("model/parameters")) largest = i;
+    if (size > context.variant(found.largest).Mean("model/parameters")) found.largest = i;
   }
-  const double correlation = RankCorrelation(sizes, values);
-  if (std::isnan(correlation)) return;  // all of one size
-
-  context.Heading("Is the best the biggest?");
-  const size_t larger =
+  found.correlation = RankCorrelation(sizes, values);
+  if (std::isnan(found.correlation)) return std::nullopt;  // all of one size
+  found.larger =
       std::count_if(sizes.begin(), sizes.end(), [&](double size) { return size > sizes.front(); });
-  PrintAnswer(context, candidates, largest, larger);
-  const bool bigger_is_better = (correlation < 0) == study.minimize;
+  found.front = ParetoFront(points);
+  return found;
+}
+
+void PrintBestAgainstBiggest(const SectionContext& context) {
+  const Study& study = context.study;
+  const std::optional<SizeFindings> found = FindSizes(context);
+  if (!found) return;
+  context.Heading("Is the best the biggest?");
+  PrintAnswer(context, found->candidates, found->largest, found->larger);
+  const bool bigger_is_better = (found->correlation < 0) == study.minimize;
   context.Say(absl::StrCat("Rank correlation of size and ", study.shown, ": ",
-                           FormatNumber(correlation), " (larger tends to be ",
+                           FormatNumber(found->correlation), " (larger tends to be ",
                            bigger_is_better ? "better" : "worse", ")."));
-  const std::vector<int> front = ParetoFront(points);
-  PrintFront(context, candidates, front);
-  PrintPlot(context, candidates, largest, front);
+  PrintFront(context, found->candidates, found->front);
+  PrintPlot(context, found->candidates, found->largest, found->front);
 }
 
 }  // namespace saffron

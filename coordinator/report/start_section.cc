@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -10,7 +11,6 @@
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/report_sections.h"
 #include "coordinator/report/start_comparison.h"
-#include "coordinator/report/table.h"
 
 namespace saffron {
 namespace {
@@ -28,10 +28,7 @@ int64_t TrainingSize(const SectionContext& context, const StartPair& pair) {
   return 0;
 }
 
-struct Budget {
-  std::string name;
-  std::vector<StartPair> pairs;
-};
+using Budget = NamedPairs;
 
 // Pairs by training size and steps, the smallest first; by half decades of the steps alone when
 // there would be too many rows.
@@ -114,18 +111,30 @@ void PrintCatchUps(const SectionContext& context) {
     }
     table.AddRow(std::move(row));
   }
-  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
-              context.out);
+  table.Print(context.Style(), context.out);
 }
 
 }  // namespace
 
+std::vector<NamedPairs> NameStarts(const SectionContext& context) {
+  const Study& study = context.study;
+  if (study.metric.empty()) return {};
+  const std::vector<StartPair> best = PairStarts(study, RateRule::kBest);
+  if (best.empty()) return {};
+  std::vector<NamedPairs> named;
+  std::vector<StartPair> equal = PairStarts(study, RateRule::kEqual);
+  if (!equal.empty()) named.push_back({"same steps and learning rate", std::move(equal)});
+  named.push_back({"same steps, best learning rate", best});
+  std::vector<Budget> budgets = ByBudget(context, best);
+  if (budgets.size() > 1) std::move(budgets.begin(), budgets.end(), std::back_inserter(named));
+  return named;
+}
+
 void PrintStartComparison(const SectionContext& context) {
   const Study& study = context.study;
-  if (study.metric.empty()) return;
-  const std::vector<StartPair> equal = PairStarts(study, RateRule::kEqual);
+  const std::vector<NamedPairs> rows = NameStarts(context);
+  if (rows.empty()) return;
   const std::vector<StartPair> best = PairStarts(study, RateRule::kBest);
-  if (best.empty()) return;
 
   context.Heading("Explicit or random start?");
   context.Say(absl::StrCat("Pairs of variants that differ only in how training starts, judged by ",
@@ -140,15 +149,8 @@ void PrintStartComparison(const SectionContext& context) {
     columns.push_back({title, TextTable::Align::kRight});
   }
   TextTable table(std::move(columns));
-  if (!equal.empty()) AddTally(study, "same steps and learning rate", equal, replicated, table);
-  AddTally(study, "same steps, best learning rate", best, replicated, table);
-  const std::vector<Budget> budgets = ByBudget(context, best);
-  if (budgets.size() > 1) {
-    for (const Budget& budget : budgets)
-      AddTally(study, budget.name, budget.pairs, replicated, table);
-  }
-  table.Print({.width = context.options.width, .indent = 2, .colour = context.options.colour},
-              context.out);
+  for (const NamedPairs& row : rows) AddTally(study, row.name, row.pairs, replicated, table);
+  table.Print(context.Style(), context.out);
 
   context.Say(absl::StrCat(
       "Ratio: median of explicit / random; ", study.minimize ? "below" : "above",

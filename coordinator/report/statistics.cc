@@ -115,6 +115,23 @@ double StudentTwoSided(double t, double freedom) {
   return IncompleteBeta(freedom / (freedom + t * t), 0.5 * freedom, 0.5);
 }
 
+double StudentQuantile(double p, double freedom) {
+  double low = 0, high = 1;
+  while (StudentTwoSided(high, freedom) > p) high *= 2;
+  for (int i = 0; i < 100; ++i) {
+    const double middle = 0.5 * (low + high);
+    (StudentTwoSided(middle, freedom) > p ? low : high) = middle;
+  }
+  return 0.5 * (low + high);
+}
+
+Interval MeanInterval(const Summary& values) {
+  if (values.n < 2) return {kNaN, kNaN};
+  const double half =
+      StudentQuantile(0.05, values.n - 1) * values.sd / std::sqrt(static_cast<double>(values.n));
+  return {values.mean - half, values.mean + half};
+}
+
 double WelchTest(const Summary& a, const Summary& b) {
   if (a.n < 1 || b.n < 1 || (a.n < 2 && b.n < 2)) return kNaN;
   double variance = 0, freedom = 0;  // of the difference of the means

@@ -39,5 +39,14 @@ double WelchTest(const Summary& a, const Summary& b);
 
 // P(|T| > |t|) for Student's t with `freedom` > 0 degrees of freedom.
 double StudentTwoSided(double t, double freedom);
+// The t >= 0 with P(|T| > t) = p, 0 < p < 1: 12.71 for p = 0.05 and one degree of freedom.
+double StudentQuantile(double p, double freedom);
+
+// Where the mean that the values came from lies, with 95 % confidence, by Student's t (their spread
+// taken to be normal). NaN for n < 2.
+struct Interval {
+  double low = 0, high = 0;
+};
+Interval MeanInterval(const Summary& values);
 
 }  // namespace saffron

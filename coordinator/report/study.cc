@@ -51,6 +51,16 @@ absl::StatusOr<Params> ParseParams(const std::string& text) {
   return params;
 }
 
+// Of the column `init_derive`: a JSON array of operators.
+std::string OpsOf(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  std::vector<std::string> ops;
+  for (const auto& op : json.is_array() ? json : nlohmann::json::array()) {
+    if (op.is_string()) ops.push_back(op.get<std::string>());
+  }
+  return absl::StrJoin(ops, ", ");
+}
+
 absl::Status LoadHead(ReadSource& source, const std::string& roadmap, Study& study) {
   ASSIGN_OR_RETURN(const RoadmapName found, FindRoadmap(source, roadmap));
   study.roadmap = found.id;
@@ -75,7 +85,8 @@ absl::Status LoadVariants(ReadSource& source, Study& study, std::map<int64_t, in
       absl::StrCat("x.roadmap = ", study.roadmap, " AND x.revision = ", study.revision);
   ASSIGN_OR_RETURN(
       const ResultTable variants,
-      source.Query(absl::StrCat("SELECT x.variant, x.block, x.role, x.label, v.json FROM "
+      source.Query(absl::StrCat("SELECT x.variant, x.block, x.role, x.label, v.json, v.parent, "
+                                "v.init_derive FROM "
                                 "roadmap_variants x JOIN variants v ON v.id = x.variant WHERE ",
                                 where, " ORDER BY x.position")));
   for (const auto& row : variants.rows) {
@@ -86,15 +97,20 @@ absl::Status LoadVariants(ReadSource& source, Study& study, std::map<int64_t, in
                               .role = Text(row[2]),
                               .label = Text(row[3]),
                               .params = std::move(params),
+                              .parent = Int(row[5]),
+                              .derive = OpsOf(Text(row[6])),
+                              .effect = {},
                               .metrics = {}});
   }
   ASSIGN_OR_RETURN(
       const ResultTable blocks,
-      source.Query(absl::StrCat("SELECT x.block, x.variant FROM roadmap_blocks x JOIN "
+      source.Query(absl::StrCat("SELECT x.block, x.variant, x.groups, x.position FROM "
+                                "roadmap_blocks x JOIN "
                                 "roadmap_variants rv USING (roadmap, revision, variant) "
                                 "WHERE ",
                                 where, " ORDER BY rv.position, x.block")));
   std::map<std::string, std::vector<int>> members;
+  std::map<std::string, std::map<int64_t, StudyAblation>> ablations;  // by position in the block
   std::vector<std::string> order;
   for (const StudyVariant& variant : study.variants) {
     if (members.emplace(variant.block, std::vector<int>()).second) order.push_back(variant.block);
@@ -106,11 +122,34 @@ absl::Status LoadVariants(ReadSource& source, Study& study, std::map<int64_t, in
     const auto [entry, is_new] = members.try_emplace(block);
     if (is_new) order.push_back(block);
     entry->second.push_back(found->second);
+    const std::string groups = Text(row[2]);
+    if (!groups.empty()) ablations[block][Int(row[3])] = {block, groups, found->second};
   }
   for (const std::string& block : order) {
     if (!members[block].empty()) study.blocks.emplace_back(block, members[block]);
+    for (auto& [position, ablation] : ablations[block]) {
+      study.ablations.push_back(std::move(ablation));
+    }
   }
   return absl::OkStatus();
+}
+
+// Sets every variant's effect. `shown`: variant -> seed -> value.
+void PairWithBaseline(const std::map<int64_t, std::map<int64_t, double>>& shown, Study& study) {
+  const StudyVariant* baseline = study.baseline();
+  if (baseline == nullptr || !shown.contains(baseline->id)) return;
+  const std::map<int64_t, double>& of_baseline = shown.at(baseline->id);
+  const std::string data = EvaluationData(baseline->params);
+  for (StudyVariant& variant : study.variants) {
+    const auto values = shown.find(variant.id);
+    if (values == shown.end() || EvaluationData(variant.params) != data) continue;
+    std::vector<double> differences;
+    for (const auto& [seed, value] : values->second) {
+      const auto other = of_baseline.find(seed);
+      if (other != of_baseline.end()) differences.push_back(value - other->second);
+    }
+    variant.effect = Summarize(differences);
+  }
 }
 
 absl::Status LoadMetrics(ReadSource& source, const std::map<int64_t, int>& index, Study& study) {
@@ -120,12 +159,13 @@ absl::Status LoadMetrics(ReadSource& source, const std::map<int64_t, int>& index
   ASSIGN_OR_RETURN(
       const ResultTable results,
       source.Query(absl::StrCat(
-          "SELECT variant, metric, value, trial FROM v_results WHERE roadmap = ",
+          "SELECT variant, metric, value, trial, seed FROM v_results WHERE roadmap = ",
           SqlText(study.name), " AND state = 'succeeded' AND kind = 0 AND metric IN (",
           absl::StrJoin(wanted, ", ",
                         [](std::string* out, const std::string& key) { *out += SqlText(key); }),
           ") ORDER BY position, metric, seed, trial")));
   std::map<std::pair<int64_t, std::string>, std::vector<double>> values;
+  std::map<int64_t, std::map<int64_t, double>> shown;  // variant -> seed -> value
   std::map<int64_t, int64_t> first_trial;
   for (const auto& row : results.rows) {
     double value = 0;
@@ -136,6 +176,7 @@ absl::Status LoadMetrics(ReadSource& source, const std::map<int64_t, int>& index
     }
     const std::string key = Text(row[1]);
     values[{Int(row[0]), key}].push_back(value);
+    if (key == study.shown) shown[Int(row[0])].try_emplace(Int(row[4]), value);
     if (key == study.metric) first_trial.try_emplace(Int(row[0]), Int(row[3]));
   }
   for (const auto& [key, list] : values) {
@@ -146,6 +187,7 @@ absl::Status LoadMetrics(ReadSource& source, const std::map<int64_t, int>& index
     const auto found = index.find(variant);
     if (found != index.end()) study.variants[found->second].trial = trial;
   }
+  PairWithBaseline(shown, study);
   return absl::OkStatus();
 }
 
@@ -179,6 +221,13 @@ absl::Status LoadTrials(ReadSource& source, Study& study) {
 double StudyVariant::Mean(const std::string& metric) const {
   const auto found = metrics.find(metric);
   return found == metrics.end() ? std::numeric_limits<double>::quiet_NaN() : found->second.mean;
+}
+
+const StudyVariant* Study::baseline() const {
+  for (const StudyVariant& variant : variants) {
+    if (variant.role == "baseline") return &variant;
+  }
+  return nullptr;
 }
 
 absl::StatusOr<RoadmapName> FindRoadmap(ReadSource& source, const std::string& given) {
@@ -260,10 +309,29 @@ std::string DescribeParams(const Params& params, const std::vector<std::string>&
   return text;
 }
 
+std::string DescribeParent(const Study& study, const StudyVariant& variant) {
+  if (variant.parent == 0) return "";
+  std::string name = absl::StrCat("variant ", variant.parent);
+  for (const StudyVariant& other : study.variants) {
+    if (other.id == variant.parent) name = other.label;
+  }
+  return variant.derive.empty() ? absl::StrCat("goes on from ", name)
+                                : absl::StrCat("grown from ", name, " by ", variant.derive);
+}
+
+std::string Describe(const Study& study, const StudyVariant& variant,
+                     const std::vector<std::string>& keys) {
+  const std::string params = DescribeParams(variant.params, keys);
+  const std::string parent = DescribeParent(study, variant);
+  return absl::StrCat(params, params.empty() || parent.empty() ? "" : ", ", parent);
+}
+
 std::vector<std::string> VaryingKeys(const std::vector<const StudyVariant*>& variants) {
   std::vector<const Params*> params;
   for (const StudyVariant* variant : variants) params.push_back(&variant->params);
-  const std::set<std::string> varying = VaryingKeys(params);
+  std::set<std::string> varying = VaryingKeys(params);
+  varying.erase("init_from.variant");
+  varying.erase("init_from.derive");
   return {varying.begin(), varying.end()};
 }
 

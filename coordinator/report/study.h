@@ -23,6 +23,13 @@ struct StudyVariant {
       0;  // the first of its trials that has a value of the roadmap's metric; 0: none has
   std::string block, role, label;
   Params params;
+  // Of the variant whose models this one's start from, or 0; and how they are grown: operators, in
+  // order, "hidden:128, mlp:x2".
+  int64_t parent = 0;
+  std::string derive;
+  // Of Study::shown, this variant's value minus the baseline's, over the seeds that both have. None
+  // (n = 0) where there is no baseline, or it was measured over other data.
+  Summary effect;
   // Final metrics over the seeds that succeeded with a finite value; only those a report asks for.
   std::map<std::string, Summary> metrics;
 
@@ -37,6 +44,12 @@ struct StudyFailure {
   int64_t trials = 0, example = 0;
 };
 
+// A variant of a block's `ablate`: the groups whose changes it makes, '+'-joined.
+struct StudyAblation {
+  std::string block, groups;
+  int variant = 0;  // index
+};
+
 struct Study {
   int64_t roadmap = 0;
   std::string name, question;
@@ -47,8 +60,11 @@ struct Study {
   std::vector<StudyVariant> variants;  // in the roadmap's order
   std::vector<std::pair<std::string, std::vector<int>>>
       blocks;                                   // indices, in order of first mention
+  std::vector<StudyAblation> ablations;         // in the order of the blocks and of their groups
   std::map<std::string, int64_t> trial_states;  // "succeeded" -> 259
   std::vector<StudyFailure> failures;           // most frequent first
+
+  const StudyVariant* baseline() const;  // null where there is none
 
   // Whether `a` is a better value of the metric than `b`.
   bool Better(double a, double b) const { return minimize ? a < b : a > b; }
@@ -72,12 +88,19 @@ std::string EvaluationData(const Params& params);
 // "key=value" of `keys` present in `params`, space-separated, each key without its room
 // ("bits=64 lr=0.01").
 std::string DescribeParams(const Params& params, const std::vector<std::string>& keys);
+// What its models start from: "grown from baseline by hidden:128, mlp:x2", "goes on from bits=64";
+// empty for a variant that starts from nothing.
+std::string DescribeParent(const Study& study, const StudyVariant& variant);
+// Both: "bits=64 lr=0.01, grown from baseline by mlp:x2".
+std::string Describe(const Study& study, const StudyVariant& variant,
+                     const std::vector<std::string>& keys);
 // "model.bits" -> "bits".
 std::string_view ShortKey(std::string_view key);
 // A value for people: shortest text, strings unquoted.
 std::string ShortValue(const ParamValue& value);
 
-// What tells `variants` apart (core/model/varying_keys.h), in order.
+// What tells `variants` apart (core/model/varying_keys.h), in order, but for what DescribeParent
+// says.
 std::vector<std::string> VaryingKeys(const std::vector<const StudyVariant*>& variants);
 
 }  // namespace saffron

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "tests/e2e/scene.h"
 
 namespace saffron {
@@ -118,6 +119,27 @@ TEST_F(ControlTest, RetryAndPrioritySayWhatTheyDidAndWhatTheyWillNotDo) {
   EXPECT_THAT(scene_.Run({"priority", "bad", "2"}).err, HasSubstr("has priority 2"));
   EXPECT_EQ(scene_.Run({"priority", "bad", "0"}).exit_code, 2);
   EXPECT_EQ(scene_.Run({"cancel", "bad", "--blocks", "nope"}).exit_code, 4);
+}
+
+TEST_F(ControlTest, WhatChangesNothingSaysSoAndProgramsReadWhatDid) {
+  auto serve = scene_.Serve();
+  ASSERT_EQ(Submit(NoopSweep(2)).exit_code, 0);
+  const auto json = [&](const std::vector<std::string>& command, int exit_code) {
+    std::vector<std::string> arguments = command;
+    arguments.insert(arguments.end(), {"--output", "json"});
+    const Ended ended = scene_.Run(arguments);
+    EXPECT_EQ(ended.exit_code, exit_code) << command[0] << ": " << ended.err;
+    return nlohmann::json::parse(ended.out, nullptr, /*allow_exceptions=*/false);
+  };
+  EXPECT_EQ(json({"pause", "noops"}, 0)["roadmaps_changed"], 1);
+  EXPECT_EQ(json({"resume", "noops"}, 0)["roadmaps_unpaused"], 1);
+  EXPECT_EQ(json({"resume", "noops"}, 4)["trials_changed"], 0);
+  EXPECT_EQ(json({"priority", "noops", "2"}, 0)["priority"], 2);
+  EXPECT_EQ(json({"cancel", "noops"}, 0)["trials_changed"], 2);
+  EXPECT_EQ(json({"cancel", "noops"}, 4)["trials_changed"], 0);
+  EXPECT_EQ(json({"retry", "noops"}, 4), nlohmann::json::array());
+  EXPECT_THAT(scene_.Run({"cancel", "noops"}).err, HasSubstr("nothing to cancel"));
+  EXPECT_EQ(scene_.Run({"resume", "noops", "--output", "quiet"}).out, "2\n");
 }
 
 TEST_F(ControlTest, ABackupOfALiveDatabaseIsWholeAndCheckSaysSo) {

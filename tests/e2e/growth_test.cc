@@ -94,6 +94,10 @@ TEST_F(GrowthTest, ARoadmapGrowsAModelInStepsAndShowsWhereItCameFrom) {
   EXPECT_THAT(shown.out, HasSubstr("trial 2 (last checkpoint "));
   EXPECT_THAT(shown.out, HasSubstr("heads:3; mlp:x2"));
   EXPECT_THAT(shown.out, HasSubstr("init/max_change_float"));
+  EXPECT_THAT(ran.out, HasSubstr("from baseline"));
+  EXPECT_THAT(ran.out, HasSubstr(" by heads:3, mlp:x2"));
+  EXPECT_THAT(scene_.Run({"show", "variant/3"}).out,
+              HasSubstr("variant 2, its last checkpoint, grown by heads:3, mlp:x2"));
 }
 
 TEST_F(GrowthTest, AChildOnAWorkerThatSharesNoDiskHasTheSameNumbers) {
@@ -191,6 +195,18 @@ TEST_F(GrowthTest, AModelGrownByHandComputesTheSameAndIsOneToWorkWith) {
   const Ended shown = scene_.Run({"model", "show", grown});
   EXPECT_THAT(shown.out, HasSubstr("layers.1.attn.wq"));
   EXPECT_THAT(shown.out, HasSubstr("\"ops\":\"hidden:12,mlp:x2,layers:+1@0,heads:4\""));
+
+  const Ended again = scene_.Run({"model", "derive", "1", "--op", "mlp:x2", "-o", grown});
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_THAT(again.err, HasSubstr("grown.safetensors exists: name another file, or say --force"));
+  const auto model =
+      nlohmann::json::parse(scene_.Run({"model", "show", grown, "--output", "json"}).out);
+  EXPECT_EQ(model["parameters"]["model.mlp_width"], 16) << "a number, the trial's own";
+  EXPECT_EQ(model["derived"][0]["ops"], "hidden:12,mlp:x2,layers:+1@0,heads:4");
+  EXPECT_EQ(model["tensors"]["layers.1.attn.wq"]["shape"].size(), 2);
+  const Ended forced =
+      scene_.Run({"model", "derive", "1", "--op", "mlp:64", "-o", grown, "--force"});
+  EXPECT_EQ(forced.exit_code, 0) << forced.err;
 
   const Ended shrunk =
       scene_.Run({"model", "derive", "1", "--op", "mlp:8", "-o", grown, "--force"});

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -45,6 +46,31 @@ TEST(Pace, WhatAnEarlierRunDidIsNotCredited) {
 
 TEST(Pace, WithoutCostsTrialsCountAlike) {
   EXPECT_EQ(PaceOf(Status(0, 4), Status(1, 4), absl::Seconds(10)).remaining, absl::Seconds(30));
+}
+
+TEST(Pace, AFirstSmallTrialSaysNothingAboutTheRest) {
+  // An edited sweep: 300 trials were done before, and of the four that run the smallest has ended.
+  const auto before = Status(300, 304, 5000, 5100), now = Status(301, 304, 5000.1, 5100);
+  EXPECT_EQ(PaceOf(before, now, absl::Seconds(2)).remaining, absl::InfiniteDuration());
+  EXPECT_GT(PaceOf(before, now, absl::Seconds(2)).trials_per_second, 0);
+  EXPECT_EQ(PaceOf(before, Status(302, 304, 5050, 5100), absl::Seconds(20)).remaining,
+            absl::Seconds(20));
+}
+
+TEST(Progress, ANewRevisionIsReckonedFromItsOwnBeginning) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  Progress progress(ends[1]);
+  progress.Update(Status(0, 10), kStart);
+  v1::RoadmapStatus edited = Status(300, 304, 5000, 5100);
+  edited.set_revision(2);
+  progress.Update(edited, kStart + absl::Seconds(10));
+  progress.Finish(kStart + absl::Seconds(11));
+  close(ends[1]);
+  std::string text(1000, 0);
+  text.resize(std::max<ssize_t>(0, read(ends[0], text.data(), text.size())));
+  close(ends[0]);
+  EXPECT_EQ(text, "saffron: 300/304 (98 %)\n") << "no pace: nothing of it has run yet";
 }
 
 TEST(ProgressText, SaysHowFarHowFastAndHowLong) {

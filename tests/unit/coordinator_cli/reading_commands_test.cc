@@ -43,6 +43,7 @@ class ReadingCommandsTest : public testing::Test {
     AddDiffCommand(app, cli);
     AddQueryCommand(app, cli);
     AddReportCommand(app, cli);
+    AddLogsCommand(app, cli);
     AddReferenceCommand(app, cli);
     testing::internal::CaptureStdout();
     testing::internal::CaptureStderr();
@@ -126,6 +127,40 @@ TEST_F(ReadingCommandsTest, ReportTellsOfTheRoadmapAskedFor) {
   EXPECT_THAT(out_, HasSubstr("first, revision 1: 1 variant, 1 trial"));
   EXPECT_EQ(Main({"report"}), 0);
   EXPECT_THAT(out_, HasSubstr("second, revision 1"));
+}
+
+TEST_F(ReadingCommandsTest, QueryKeepsColumnsOfOneNameApart) {
+  EXPECT_EQ(Main({"query", "SELECT 1 AS x, 2 AS x", "--output", "json"}), 0);
+  EXPECT_EQ(out_, "[\n {\"x\":1,\"x:1\":2}\n]\n");
+}
+
+TEST_F(ReadingCommandsTest, ReportIsThereForPrograms) {
+  EXPECT_EQ(Main({"report", "--output", "json"}), 0);
+  EXPECT_EQ(nlohmann::json::parse(out_)["leaderboard"][0]["metrics"]["valid/perplexity"]["mean"],
+            120);
+  EXPECT_EQ(Main({"report", "--output", "csv"}), 0);
+  EXPECT_THAT(out_, HasSubstr("\n2,1,2,a,label 2,120,"));
+  EXPECT_EQ(Main({"report", "--output", "quiet"}), 0);
+  EXPECT_EQ(out_, "2\n");
+}
+
+TEST_F(ReadingCommandsTest, LogsAreThereForPrograms) {
+  sample_.Run(
+      "INSERT INTO metrics (trial, key, step, value, kind) VALUES (2, 'train/loss', 10, 5.5, 0), "
+      "(2, 'valid/loss', 10, 6.5, 0), (2, 'train/loss', 20, NULL, 1)");
+  EXPECT_EQ(Main({"logs", "2", "--output", "json"}), 0) << err_;
+  const auto json = nlohmann::json::parse(out_);
+  EXPECT_EQ(json["state"], "succeeded");
+  EXPECT_EQ(json["curve"].dump(),
+            R"([{"step":10,"train/loss":5.5,"valid/loss":6.5},{"step":20,"train/loss":"nan"}])");
+  EXPECT_EQ(json["results"]["test/perplexity"], 121);
+  EXPECT_EQ(Main({"logs", "2", "--output", "csv"}), 0);
+  EXPECT_EQ(out_,
+            "step,metric,value\n10,train/loss,5.5\n10,valid/loss,6.5\n20,train/loss,nan\n"
+            ",test/perplexity,121\n,valid/perplexity,120\n");
+  EXPECT_EQ(Main({"logs", "2", "--output", "quiet"}), 0);
+  EXPECT_EQ(out_, "succeeded\n");
+  EXPECT_EQ(Main({"logs", "99", "--output", "json"}), 4);
 }
 
 TEST_F(ReadingCommandsTest, WithoutADatabaseNothingIsFoundAndNothingMade) {

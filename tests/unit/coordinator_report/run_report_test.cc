@@ -1,5 +1,6 @@
 #include "coordinator/report/run_report.h"
 
+#include <cmath>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -9,6 +10,7 @@
 #include "coordinator/report/study.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "tests/unit/coordinator_report/sample_database.h"
 
 namespace saffron {
@@ -157,6 +159,89 @@ TEST_F(RunReportTest, ABlockListsVariantsThatAnotherNamedFirst) {
   AddSmallRoadmap();
   sample_.AlsoInBlock("favourites", 4);
   EXPECT_THAT(Report(), testing::ContainsRegex("favourites +1 +111\n"));
+}
+
+// A baseline, an ablation of two groups, one of them alone, and a model grown from the baseline;
+// two seeds of each.
+class AblationReportTest : public RunReportTest {
+ protected:
+  AblationReportTest() {
+    sample_.AddRoadmap("ablations", "valid/perplexity", "minimize");
+    const auto add = [&](const std::string& block, const std::string& json, const char* role,
+                         double perplexity) {
+      const int64_t variant = sample_.AddVariant(block, json, role);
+      sample_.AddTrial(variant, 1, Values(perplexity, 1000));
+      sample_.AddTrial(variant, 2, Values(perplexity + 2, 1000));
+      return variant;
+    };
+    add("baseline", Saffu(64, "explicit", 0), "baseline", 100);
+    const int64_t both = add("parts", Saffu(32, "random", 300), "grid", 110);
+    const int64_t one = add("parts", Saffu(32, "explicit", 0), "grid", 104);
+    sample_.AlsoInBlock("without", both, "small+untold");
+    sample_.AlsoInBlock("without", one, "small");
+    grown_ = add("grown", Saffu(128, "explicit", 300), "grid", 95);
+    sample_.Run(absl::StrCat("UPDATE variants SET parent = 1, init_checkpoint = 'last', ",
+                             R"(init_derive = '["hidden:128","mlp:x2"]' WHERE id = )", grown_));
+  }
+  int64_t grown_ = 0;
+};
+
+TEST_F(AblationReportTest, EveryGroupHasARowWithWhatItIsWorth) {
+  const std::string report = Report();
+  EXPECT_THAT(report, HasSubstr("What each change is worth"));
+  // Both seeds differ by 10 (or 4) from the baseline's: no spread, so the interval is that alone.
+  EXPECT_THAT(report, testing::ContainsRegex(
+                          "small.untold +112 ± 1.414 +.9.8 % +.10 to .10 +bits=32 init=random"));
+  EXPECT_THAT(report, testing::ContainsRegex("small +106 ± 1.414 +.3.9 % +.4 to .4 +bits=32\n"));
+}
+
+TEST_F(AblationReportTest, AGrownModelSaysFromWhat) {
+  EXPECT_THAT(Report(), HasSubstr("grown from label 1 by hidden:128, mlp:x2"));
+  sample_.Run("UPDATE variants SET init_derive = '[]' WHERE parent = 1");
+  EXPECT_THAT(Report(), HasSubstr("goes on from label 1"));
+}
+
+TEST_F(AblationReportTest, JsonHoldsWhatTheTablesHold) {
+  const auto json = nlohmann::json::parse(Report("last", {.mode = OutputMode::kJson}));
+  EXPECT_EQ(json["roadmap"], "ablations");
+  EXPECT_EQ(json["trials"]["succeeded"], 8);
+  ASSERT_EQ(json["leaderboard"].size(), 4);
+  const auto& best = json["leaderboard"][0];
+  EXPECT_EQ(best["rank"], 1);
+  EXPECT_EQ(best["variant"], grown_);
+  EXPECT_EQ(best["metrics"]["test/perplexity"]["mean"], 97);
+  EXPECT_NEAR(best["metrics"]["test/perplexity"]["sd"].get<double>(), std::sqrt(2.0), 1e-12);
+  EXPECT_EQ(best["metrics"]["test/perplexity"]["n"], 2);
+  EXPECT_EQ(best["config"]["model.bits"], 128);
+  EXPECT_EQ(best["starts_from"], "grown from label 1 by hidden:128, mlp:x2");
+  ASSERT_EQ(json["blocks"].size(), 4);
+  EXPECT_EQ(json["blocks"][1]["best"]["effect"]["difference"], 4);
+  EXPECT_EQ(json["blocks"][1]["best"]["effect"]["low_95"], 4);
+  ASSERT_EQ(json["ablations"].size(), 2);
+  EXPECT_EQ(json["ablations"][0]["groups"], "small+untold");
+  EXPECT_EQ(json["ablations"][0]["effect"]["difference"], 10);
+  EXPECT_EQ(json["ablations"][0]["effect"]["n"], 2);
+}
+
+TEST_F(AblationReportTest, CsvIsTheLeaderboard) {
+  EXPECT_THAT(Report("last", {.mode = OutputMode::kCsv}),
+              AllOf(testing::StartsWith("trial,rank,variant,block,label,valid/perplexity,"
+                                        "valid/perplexity sd,valid/perplexity n,test/perplexity,"),
+                    HasSubstr("\n1,2,1,baseline,label 1,101,")));
+}
+
+TEST_F(AblationReportTest, OnlyATerminalsWidthCuts) {
+  EXPECT_THAT(Report("last", {.width = 60}), HasSubstr("…"));
+  EXPECT_THAT(Report("last", {.width = 60, .cut = false}), Not(HasSubstr("…")));
+}
+
+TEST_F(RunReportTest, JsonOfARoadmapWithoutResultsIsWholeToo) {
+  sample_.AddRoadmap("new", "valid/perplexity", "minimize");
+  sample_.AddTrial(sample_.AddVariant("", Saffu(64, "random", 300)), 1, {}, "queued");
+  const auto json = nlohmann::json::parse(Report("last", {.mode = OutputMode::kJson}));
+  EXPECT_TRUE(json["leaderboard"].empty());
+  EXPECT_TRUE(json["size"].is_null());
+  EXPECT_EQ(json["trials"]["queued"], 1);
 }
 
 TEST_F(RunReportTest, TheQueriesItNamesWorkAsPrinted) {

@@ -34,8 +34,8 @@ class SampleDatabase {
   // One variant in `block`, from JSON such as R"({"model.bits": 64})". Returns its id.
   int64_t AddVariant(const std::string& block, const std::string& json,
                      const std::string& role = "grid");
-  // Names a variant in a further block.
-  void AlsoInBlock(const std::string& block, int64_t variant);
+  // Names a variant in a further block; `groups`: of an ablation.
+  void AlsoInBlock(const std::string& block, int64_t variant, const std::string& groups = "");
   // A trial of it in `state`, with final metrics. Returns its id.
   int64_t AddTrial(int64_t variant, int64_t seed, const std::map<std::string, double>& metrics,
                    const std::string& state = "succeeded", const std::string& message = "",
@@ -132,11 +132,14 @@ inline int64_t SampleDatabase::AddVariant(const std::string& block, const std::s
   return variant;
 }
 
-inline void SampleDatabase::AlsoInBlock(const std::string& block, int64_t variant) {
+inline void SampleDatabase::AlsoInBlock(const std::string& block, int64_t variant,
+                                        const std::string& groups) {
   Insert("roadmap_blocks", {{"roadmap", absl::StrCat(roadmap_)},
                             {"revision", "1"},
                             {"block", SqlText(block)},
-                            {"variant", absl::StrCat(variant)}});
+                            {"variant", absl::StrCat(variant)},
+                            {"position", absl::StrCat(position_++)},
+                            {"groups", SqlText(groups)}});
 }
 
 inline int64_t SampleDatabase::AddTrial(int64_t variant, int64_t seed,

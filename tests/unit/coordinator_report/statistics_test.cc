@@ -100,5 +100,18 @@ TEST(StatisticsTest, WithoutSpreadAnyDifferenceIsCertain) {
   EXPECT_EQ(WelchTest(Summarize({1, 1}), Summarize({1, 1})), 1);
 }
 
+TEST(StudentTest, QuantilesAreThoseOfTheTables) {
+  EXPECT_NEAR(StudentQuantile(0.05, 1), 12.706, 1e-3);
+  EXPECT_NEAR(StudentQuantile(0.05, 2), 4.3027, 1e-4);
+  EXPECT_NEAR(StudentQuantile(0.01, 30), 2.7500, 1e-4);
+}
+
+TEST(StudentTest, AnIntervalNeedsTwoValues) {
+  const Interval interval = MeanInterval(Summarize({1, 2, 3}));
+  EXPECT_NEAR(interval.low, 2 - 4.3027 / std::sqrt(3.0), 1e-4);
+  EXPECT_NEAR(interval.high, 2 + 4.3027 / std::sqrt(3.0), 1e-4);
+  EXPECT_TRUE(std::isnan(MeanInterval(Summarize({1})).low));
+}
+
 }  // namespace
 }  // namespace saffron

@@ -153,5 +153,14 @@ TEST(ScatterPlotTest, PointsAboveTheLimitSitOnTheEdge) {
   EXPECT_THAT(out.str(), HasSubstr("T\n"));
 }
 
+TEST(PrintResultTest, JsonKeepsBothOfTwoColumnsOfOneName) {
+  const ResultTable table = {
+      .columns = {"a", "b", "a", "a:1", "a"},
+      .rows = {{int64_t{1}, int64_t{2}, int64_t{3}, int64_t{4}, int64_t{5}}}};
+  EXPECT_EQ(Printed(table, {.mode = OutputMode::kJson}),
+            "[\n {\"a\":1,\"b\":2,\"a:2\":3,\"a:1\":4,\"a:3\":5}\n]\n");
+  EXPECT_EQ(Printed(table, {.mode = OutputMode::kCsv}), "a,b,a,a:1,a\n1,2,3,4,5\n");
+}
+
 }  // namespace
 }  // namespace saffron
