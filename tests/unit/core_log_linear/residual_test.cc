@@ -133,6 +133,55 @@ TEST(Residuals, OfSkippingTemplatesLeaveTheTargetOutToo) {
   }
 }
 
+TEST(Residuals, OfAPairBesideAChainLeaveTheTargetOutOfTheContinuationsItBacksOffToToo) {
+  const TextDataset data = SampleText(30, 1500);
+  StatisticsCache cache({});
+  const LagTemplate pair = *LagTemplate::Parse("1.3");
+  // Trigrams say what a continuation rests on: on top of the chain, and in the middle of it.
+  for (int order : {3, 5}) {
+    LogLinearSpec spec;
+    spec.order = order;
+    spec.templates = {pair};
+    const LogLinearShape shape(spec);
+    const auto tables =
+        LogLinearTables<double>::Load(shape, data, All(data), Discounts::kModified, cache);
+    ASSERT_TRUE(tables.ok()) << tables.status();
+    const size_t n = shape.nodes.size() - 1;
+    ASSERT_EQ(shape.nodes[n].level.lags, pair);
+    const ResidualTable<double>& own = tables->tables[n];
+    const ResidualTable<double>& parent = tables->tables[shape.nodes[n].parent];
+    std::vector<double> gains(shape.gains, 0.0);
+    std::fill_n(gains.begin() + shape.nodes[n].lambda, kCountClasses, 1.0);
+    PositionEvidence<double> evidence(shape, *tables, data.train, Counted::kLeftOut);
+    int continuations_lost = 0;
+    for (int64_t t = 3; t < 1500; t += 17) {
+      // R of (1.3) over the continuations of (1), by definition.
+      const NaiveKneserNey::Context h = {data.train[t - 1]};
+      const auto one = NaiveKneserNey(data.train, 3, t).ChainCounts(h, 1);
+      continuations_lost += one != NaiveKneserNey(data.train, 3, -1).ChainCounts(h, 1);
+      std::map<int32_t, int> two;
+      for (int64_t s = 3; s < 1500; ++s) {
+        if (s != t && data.train[s - 1] == h[0] && data.train[s - 3] == data.train[t - 3]) {
+          ++two[data.train[s]];
+        }
+      }
+      std::vector<double> z(data.vocab, 0.0);
+      AddRows(evidence.RowsOf(t), gains, z.data());
+      double backoff = 0;
+      for (const auto& [j, c] : two) backoff += DiscountOf(own.discounts, c);
+      for (int i = 0; i < data.vocab; ++i) {
+        const double below =
+            NaiveKneserNey::Interpolate(one, i, std::exp(tables->log_p1[i]), parent.discounts);
+        const int c = two.count(i) ? two[i] : 0;
+        const double kept = c - DiscountOf(own.discounts, c);
+        ASSERT_NEAR(z[i], c == 0 ? 0 : std::log1p(kept / (backoff * below)), 1e-9)
+            << "order " << order << ", target " << t << ", token " << i;
+      }
+    }
+    EXPECT_GT(continuations_lost, 5) << "no target takes a continuation along: shows nothing";
+  }
+}
+
 TEST(Residuals, ComeOutOfTheCacheAsTheyWentIn) {
   const TextDataset data = SampleText(60, 4000);
   const std::string dir = testing::TempDir() + "/residual_cache";
