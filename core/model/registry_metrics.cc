@@ -273,7 +273,9 @@ std::vector<std::string> ReportedMetrics(const ResolvedVariant& variant) {
                             is_explicit && !is_tuned && !is_polished;
   if (!stays_sparse) list.AddSplits("accuracy");
   if (is_explicit && type == "transformer") {
-    if (variant.String("solve.readout") == "ridge") list.AddGain("ridge");
+    for (const char* readout : {"explicit", "ridge"}) {
+      if (variant.String("solve.readout") == readout) list.AddGain(readout);
+    }
   } else if (is_explicit) {
     (type == "saffu" ? AddSaffuSolve : AddSoftmaxSolve)(variant, list);
   }

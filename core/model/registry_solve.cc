@@ -17,8 +17,11 @@ std::string CheckEmbedding(const ParamView& params) {
 }
 
 std::string CheckReadout(const ParamView& params) {
-  if (params.String("solve.readout") != "ridge" || !std::get<bool>(params["model.tie"])) return "";
-  return "want model.tie false for a readout of its own (ridge), or prior or random";
+  const std::string& readout = params.String("solve.readout");
+  const bool own = readout == "ridge" || readout == "explicit";
+  if (!own || !std::get<bool>(params["model.tie"])) return "";
+  return absl::StrCat("want model.tie false for a readout of its own (", readout,
+                      "), or prior or random");
 }
 
 }  // namespace
@@ -114,9 +117,10 @@ std::vector<ParamSpec> SolveParams() {
        .type = ParamType::kString,
        .default_value = "prior",
        .doc =
-           "Where its readout comes from: log frequencies in the bias (prior), those and a ridge "
-           "regression of the next token on the start's hidden states (ridge; untied), or draws.",
-       .choices = {"prior", "ridge", "random"},
+           "Where its readout comes from: log frequencies in the bias (prior), those and what the "
+           "start's hidden states say of the next token, counted (explicit; untied) or by a ridge "
+           "regression (ridge; untied), or draws.",
+       .choices = {"prior", "explicit", "ridge", "random"},
        .consistent = CheckReadout,
        .relevant_when = {transformer, is_explicit}},
   };

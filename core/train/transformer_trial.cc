@@ -20,6 +20,7 @@
 #include "core/base/status_macros.h"
 #include "core/math/exp.h"
 #include "core/model/registry.h"
+#include "core/train/readout_start.h"
 #include "core/train/text_task.h"
 #include "core/train/transformer_experts.h"
 #include "core/train/transformer_start.h"
@@ -76,8 +77,9 @@ class TransformerTrial : public TrialModel, public Trainable {
     const std::string& readout = v.String("solve.readout");
     if (readout == "prior") SetPriorBias(data, *network_);
     if (readout == "ridge") {
-      ASSIGN_OR_RETURN(ridge_gain_, SolveRidgeReadout(data, window_, *network_));
+      ASSIGN_OR_RETURN(gains_["ridge"], SolveRidgeReadout(data, window_, *network_));
     }
+    if (readout == "explicit") gains_["explicit"] = SolveCountedReadout(data, window_, *network_);
     return absl::OkStatus();
   }
 
@@ -125,7 +127,7 @@ class TransformerTrial : public TrialModel, public Trainable {
     (*metrics)["model/flops_active"] = flops_;
     (*metrics)["model/flops_total"] = flops_ + 2 * (parameters - active);
     routing_.Describe(metrics);
-    if (ridge_gain_.has_value()) (*metrics)["solve/gain/ridge"] = *ridge_gain_;
+    for (const auto& [readout, gain] : gains_) (*metrics)["solve/gain/" + readout] = gain;
   }
 
   int64_t examples() const override {
@@ -209,7 +211,7 @@ class TransformerTrial : public TrialModel, public Trainable {
   int64_t window_ = 0, step_ = 0, taken_ = 0;  // taken_: tokens of this step so far
   std::unique_ptr<TransformerNetwork<float>> network_;
   std::vector<int32_t> inputs_, targets_;  // of a batch
-  std::optional<double> ridge_gain_;
+  std::map<std::string, double> gains_;    // of a readout made from hidden states, by its kind
   RoutingMetrics routing_;
   double flops_ = 0;  // of a token's forward pass
 };

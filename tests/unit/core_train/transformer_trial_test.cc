@@ -54,6 +54,7 @@ TEST_F(TransformerTrialTest, EveryKindTrainsAndReportsWhatTheRegistrySays) {
                                {"train.init", "random"},
                                {"model.packing", "document"},
                                {"model.tie", false}},
+                        Params{{"model.tie", false}, {"solve.readout", "explicit"}},
                         Params{{"model.layers", int64_t{3}},
                                {"model.heads", "2,4,1"},
                                {"model.kv_heads", "1,2,1"},
@@ -140,8 +141,10 @@ TEST_F(TransformerTrialTest, ExplicitStartsKnowFrequenciesAndARidgeReadoutMore) 
   const double unigram = Run({{"model.type", "unigram"}}).metrics.at("valid/nats_per_token");
   const double prior = nats({{"solve.readout", "prior"}});
   const double ridge = nats({{"solve.readout", "ridge"}});
+  const double counted = nats({{"solve.readout", "explicit"}});
   EXPECT_LT(prior, unigram + 0.3);
   EXPECT_LT(ridge, unigram - 0.2);
+  EXPECT_LT(counted, prior) << "and ridge " << ridge;
 }
 
 TEST_F(TransformerTrialTest, EveryModelScoresTheSameTargets) {
