@@ -124,7 +124,9 @@ class LogLinearRows : public ::testing::Test {
       if (want == 0) continue;
       EXPECT_LT(got, 1.02 * want) << row.what;
       // With word pairs alone the prototype was worse than Kneser-Ney over them, 97.8.
-      if (row.order > 2) EXPECT_GT(got, 0.98 * want) << row.what;
+      if (row.order > 2) {
+        EXPECT_GT(got, 0.98 * want) << row.what;
+      }
     }
   }
 
