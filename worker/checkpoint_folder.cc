@@ -25,8 +25,8 @@ constexpr char kSuffix[] = ".checkpoints";
 constexpr char kLock[] = "/lock";
 constexpr char kFileSuffix[] = ".safetensors";
 
-// "t12-a3-400.safetensors" or "t12-a3-best.safetensors" as an attempt and what it left; nullopt for
-// other names.
+// "t12-a3-400.safetensors", "t12-a3-best.safetensors" or "t12-a3-routing.safetensors" as an attempt
+// and what it left; nullopt for other names.
 std::optional<LeftBehind> ParseName(const std::string& name) {
   if (!absl::EndsWith(name, kFileSuffix)) return std::nullopt;
   const std::vector<std::string> parts =
@@ -41,8 +41,11 @@ std::optional<LeftBehind> ParseName(const std::string& name) {
   LeftBehind left;
   left.ref.set_trial_id(trial);
   left.ref.set_attempt(attempt);
-  const bool for_good = parts[2] == "best" || parts[2] == "last";
-  left.checkpoint.mutable_artifact()->set_kind(for_good ? "checkpoint" : "state");
+  const bool is_trace = parts[2] == "routing";
+  const bool for_good = is_trace || parts[2] == "best" || parts[2] == "last";
+  left.checkpoint.mutable_artifact()->set_kind(is_trace   ? "trace"
+                                               : for_good ? "checkpoint"
+                                                          : "state");
   if (for_good) left.checkpoint.mutable_artifact()->set_role(parts[2]);
   return left;
 }

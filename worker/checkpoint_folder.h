@@ -3,7 +3,8 @@
 // attempts start from. `DIR/COORDINATOR.WORKER.checkpoints/`, locked (flock on `lock` in it) while
 // the worker lives; a folder whose worker died is adopted by the next worker of the coordinator.
 //
-//   t12-a3-400.safetensors   what attempt 3 of trial 12 left at step 400; -best, -last: for good
+//   t12-a3-400.safetensors   what attempt 3 of trial 12 left at step 400; -best, -last,
+//                            -routing: for good
 //   t12-a4.resume            what attempt 4 goes on from; .init: its parent's checkpoint
 
 #include <optional>

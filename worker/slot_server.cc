@@ -116,7 +116,8 @@ TrialControls ControlsOf(const v1::SlotFiles& files, const Inbox& inbox, Reporti
   TrialControls controls{.stop = inbox.stop(),
                          .hand_back = inbox.hand_back(),
                          .checkpoints = {.prefix = files.checkpoint_prefix(),
-                                         .keep = {files.keep().begin(), files.keep().end()}},
+                                         .keep = {files.keep().begin(), files.keep().end()},
+                                         .keep_routing = true},
                          .resume_from = files.resume_from(),
                          .init_from = files.init_from(),
                          .init_missing = files.init_missing()};

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -11,33 +12,47 @@
 namespace saffron {
 namespace {
 
-// A checkpoint of a finished trial, or the state of one under way, beside the database.
-absl::StatusOr<std::string> FindOfTrial(const Cli& cli, int64_t trial, const std::string& role) {
+// The newest file that is kept beside the database for a trial and that `which`, a condition in
+// SQL, names; states come last. `otherwise` says what to do where there is none.
+absl::StatusOr<std::string> FindOfTrial(const Cli& cli, int64_t trial, const std::string& which,
+                                        const std::string& otherwise) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ReadSource> source, OpenLocalSource(cli.database, ""));
   ASSIGN_OR_RETURN(
       const ResultTable table,
       source->Query(absl::StrCat("SELECT sha256 FROM artifacts WHERE trial = ", trial,
-                                 " AND deleted_us IS NULL AND "
-                                 "((kind = 'checkpoint' AND role = ",
-                                 SqlText(role),
-                                 ") OR kind = 'state') "
-                                 "ORDER BY kind = 'state', step DESC, id DESC LIMIT 1")));
-  if (table.rows.empty()) {
-    return absl::NotFoundError(absl::StrCat("no ", role, " checkpoint of trial ", trial,
-                                            " is kept beside ", cli.database,
-                                            "; trials leave them when run with --keep ", role));
-  }
+                                 " AND deleted_us IS NULL AND ", which,
+                                 " ORDER BY kind = 'state', step DESC, id DESC LIMIT 1")));
+  if (table.rows.empty()) return absl::NotFoundError(otherwise);
   const std::string digest = std::get<std::string>(table.rows[0][0]);
   return absl::StrCat(source->Where(), ".artifacts/", digest.substr(0, 2), "/", digest.substr(2));
+}
+
+// The number of a trial, where `file` is one and no file.
+std::optional<int64_t> TrialOf(const std::string& file) {
+  int64_t trial = 0;
+  if (std::filesystem::exists(file) || !absl::SimpleAtoi(file, &trial)) return std::nullopt;
+  return trial;
 }
 
 }  // namespace
 
 absl::StatusOr<std::string> CheckpointPath(const Cli& cli, const std::string& file,
                                            const std::string& role) {
-  int64_t trial = 0;
-  if (std::filesystem::exists(file) || !absl::SimpleAtoi(file, &trial)) return file;
-  return FindOfTrial(cli, trial, role);
+  const std::optional<int64_t> trial = TrialOf(file);
+  if (!trial.has_value()) return file;
+  return FindOfTrial(
+      cli, *trial,
+      absl::StrCat("((kind = 'checkpoint' AND role = ", SqlText(role), ") OR kind = 'state')"),
+      absl::StrCat("no ", role, " checkpoint of trial ", *trial, " is kept beside ", cli.database,
+                   "; trials leave them when run with --keep ", role));
+}
+
+absl::StatusOr<std::string> RoutingPath(const Cli& cli, const std::string& file) {
+  const std::optional<int64_t> trial = TrialOf(file);
+  if (!trial.has_value()) return file;
+  return FindOfTrial(cli, *trial, "kind = 'trace' AND role = 'routing'",
+                     absl::StrCat("no routing of trial ", *trial, " is kept beside ", cli.database,
+                                  "; trials of models with experts leave it when they succeed"));
 }
 
 }  // namespace saffron

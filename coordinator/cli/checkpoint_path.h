@@ -14,4 +14,7 @@ namespace saffron {
 absl::StatusOr<std::string> CheckpointPath(const Cli& cli, const std::string& file,
                                            const std::string& role);
 
+// The same of what a trial's routers did (core/train/routing_file.h).
+absl::StatusOr<std::string> RoutingPath(const Cli& cli, const std::string& file);
+
 }  // namespace saffron

@@ -14,6 +14,7 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/printing.h"
 #include "core/base/status_macros.h"
+#include "core/train/routing_file.h"
 #include "core/train/stored_model.h"
 #include "nlohmann/json.hpp"
 
@@ -24,6 +25,7 @@ struct ModelOptions {
   std::string file, role = "best";
   std::vector<std::string> splits = {"train", "valid", "test"};
   std::vector<int32_t> tokens;
+  std::string table = "experts";
 };
 
 // Of a checkpoint's metadata, JSON in part: what its model became, and from what.
@@ -97,8 +99,9 @@ class OpenModel {
   explicit OpenModel(const Cli& cli)
       : data_(cli.data_root), statistics_({.dir = StatisticsCache::DefaultDir()}) {}
 
-  absl::StatusOr<std::unique_ptr<StoredModel>> Open(const std::string& path) {
-    return StoredModel::Open(path, {.data = &data_, .statistics = &statistics_});
+  absl::StatusOr<std::unique_ptr<StoredModel>> Open(const std::string& path,
+                                                    StoredModel::Purpose purpose) {
+    return StoredModel::Open(path, {.data = &data_, .statistics = &statistics_}, purpose);
   }
 
  private:
@@ -111,7 +114,8 @@ absl::StatusOr<ExitCode> Eval(const Cli& cli, const ModelOptions& options) {
       {"train", Split::kTrain}, {"valid", Split::kValid}, {"test", Split::kTest}};
   ASSIGN_OR_RETURN(const std::string path, CheckpointPath(cli, options.file, options.role));
   OpenModel opener(cli);
-  ASSIGN_OR_RETURN(const std::unique_ptr<StoredModel> model, opener.Open(path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<StoredModel> model,
+                   opener.Open(path, StoredModel::Purpose::kMeasure));
   ResultTable table{.columns = {"metric", "value"}, .rows = {}};
   for (const std::string& split : options.splits) {
     ASSIGN_OR_RETURN(const auto metrics, model->Evaluate(splits->at(split)));
@@ -124,13 +128,35 @@ absl::StatusOr<ExitCode> Eval(const Cli& cli, const ModelOptions& options) {
 absl::StatusOr<ExitCode> Logits(const Cli& cli, const ModelOptions& options) {
   ASSIGN_OR_RETURN(const std::string path, CheckpointPath(cli, options.file, options.role));
   OpenModel opener(cli);
-  ASSIGN_OR_RETURN(const std::unique_ptr<StoredModel> model, opener.Open(path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<StoredModel> model,
+                   opener.Open(path, StoredModel::Purpose::kPredict));
   ASSIGN_OR_RETURN(std::vector<double> nats, model->NextTokenNats(options.tokens));
   for (double& value : nats) value = -value;
   nlohmann::ordered_json out;
   out["tokens"] = options.tokens;
   out["logits"] = nats;
   std::cout << out.dump() << "\n";
+  return ExitCode::kDone;
+}
+
+absl::StatusOr<ExitCode> Routing(const Cli& cli, const ModelOptions& options) {
+  ASSIGN_OR_RETURN(const std::string path, RoutingPath(cli, options.file));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
+  const absl::StatusOr<RoutingTable> routing = ReadRouting(file->content(), options.table);
+  if (!routing.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", routing.status().message()));
+  }
+  ResultTable table;
+  for (const RoutingColumn& column : routing->columns) {
+    table.columns.push_back(column.name);
+    std::visit(
+        [&](const auto& values) {
+          table.rows.resize(values.size());
+          for (size_t i = 0; i < values.size(); ++i) table.rows[i].push_back(values[i]);
+        },
+        column.values);
+  }
+  PrintToStdout(cli, table);
   return ExitCode::kDone;
 }
 
@@ -148,7 +174,7 @@ void AddCommon(CLI::App* command, ModelOptions* options, Cli& cli) {
 
 void AddModelCommand(CLI::App& app, Cli& cli) {
   CLI::App* model =
-      cli.AddCommand(app, "model", "Checkpoints: show, eval, logits, derive",
+      cli.AddCommand(app, "model", "Checkpoints: show, eval, logits, derive; what routers did",
                      "saffron model show 17\nsaffron model eval best.safetensors", nullptr);
   model->require_subcommand(1);
   auto options = std::make_shared<ModelOptions>();
@@ -179,6 +205,24 @@ void AddModelCommand(CLI::App& app, Cli& cli) {
       ->delimiter(',')
       ->required();
   cli.AddData(logits);
+
+  CLI::App* routing = cli.AddCommand(
+      *model, "routing",
+      "Print what the routers of a model with experts did with the test split: load, drops, "
+      "entropy, information about the token",
+      "saffron model routing 17\nsaffron model routing 17 --table trace --output csv",
+      [&cli, options] { return Routing(cli, *options); });
+  routing
+      ->add_option("FILE", options->file,
+                   "A file that a trial with experts left, or the number of the trial")
+      ->required();
+  routing
+      ->add_option("--table", options->table,
+                   "experts: a row for each; layers; trace: every choice of the first tokens")
+      ->check(CLI::IsMember({"experts", "layers", "trace"}))
+      ->capture_default_str();
+  cli.AddDatabase(routing);
+  cli.AddOutput(routing);
 
   AddModelDerive(*model, cli);
 }

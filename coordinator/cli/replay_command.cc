@@ -19,6 +19,7 @@
 #include "core/base/numerics_version.h"
 #include "core/base/status_macros.h"
 #include "core/data/process.h"
+#include "core/model/own_numerics.h"
 #include "core/train/trainer.h"
 #include "core/train/training_state.h"
 #include "nlohmann/json.hpp"
@@ -80,6 +81,9 @@ absl::StatusOr<StoredTrial> LoadTrial(ReadSource& source, int64_t trial) {
   }
   ASSIGN_OR_RETURN(auto params, ParamsFromJson(std::get<std::string>(row[0])));
   SetStart(row, &params, &stored);
+  if (const absl::Status same = TakeOwnNumerics(&params); !same.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat("trial ", trial, ": ", same.message()));
+  }
   ASSIGN_OR_RETURN(stored.variant, ResolvedVariant::Resolve(params));
   stored.seed = static_cast<uint64_t>(std::get<int64_t>(row[1]));
   stored.fingerprint = std::get<std::string>(row[2]);

@@ -9,6 +9,7 @@
 #include "coordinator/sweep/sweep_reader.h"
 #include "core/base/digest.h"
 #include "core/base/status_macros.h"
+#include "core/model/own_numerics.h"
 #include "core/model/registry.h"
 #include "core/model/varying_keys.h"
 
@@ -64,7 +65,16 @@ class Labeller {
   std::map<std::string, std::string> names_;
 };
 
-// What the variant starts from, and that its identity depends on whatever data its ancestors read.
+// Versions of its own are part of its identity.
+void AddNumerics(SubmittedVariant* out) {
+  for (const auto& [key, version] : OwnNumerics(out->params)) {
+    out->params[key] = version;
+    out->digest = Sha256Hex(absl::StrCat(out->digest, "\n", key, " ", ParamValueText(version)));
+  }
+}
+
+// What the variant starts from, and that its identity depends on whatever data its ancestors read
+// and on their numerics.
 void AddInit(const VariantInit& init, const Submission& s, SubmittedVariant* out) {
   const SubmittedVariant& parent = s.variants[init.parent];
   out->init = SubmittedInit{.parent = init.parent,
@@ -77,8 +87,9 @@ void AddInit(const VariantInit& init, const Submission& s, SubmittedVariant* out
   if (!init.derive.empty()) out->params["init_from.derive"] = absl::StrJoin(init.derive, "; ");
   if (init.reset_state) out->params["init_from.state"] = std::string("reset");
   absl::StrAppend(&out->label, out->label.empty() ? "" : " ", "from ", parent.label);
-  if (parent.fingerprint == out->fingerprint && !parent.init) return;
-  // The parent's digest carries its own ancestors' data; its own data is not in it.
+  const bool is_plain = !parent.init && OwnNumerics(parent.params).empty();
+  if (parent.fingerprint == out->fingerprint && is_plain) return;
+  // The parent's digest carries its numerics and its ancestors' data; its own data is not in it.
   out->digest = Sha256Hex(
       absl::StrCat(out->digest, "\nparent ", parent.digest, "\ndata ",
                    parent.fingerprint == out->fingerprint ? std::string() : parent.fingerprint));
@@ -141,6 +152,7 @@ absl::StatusOr<PreparedSubmission> PrepareSubmission(
     out.flops = cost.flops;
     out.seconds = cost.seconds;
     out.params = v.variant.params();
+    AddNumerics(&out);
     if (v.init) AddInit(*v.init, s, &out);
     s.variants.push_back(std::move(out));
   }

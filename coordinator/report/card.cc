@@ -146,6 +146,15 @@ absl::StatusOr<Card> TrialCard(ReadSource& source, int64_t id) {
           "FROM attempts a JOIN workers w ON w.id = a.worker WHERE a.trial = ",
           id, " ORDER BY a.number")));
   card.sections.push_back({"attempts", KeyValues(attempts)});
+  // Where they are in FILE.artifacts.
+  ASSIGN_OR_RETURN(
+      const ResultTable files,
+      source.Query(absl::StrCat(
+          "SELECT CASE role WHEN '' THEN kind ELSE role || ' ' || kind END, "
+          "printf('%s/%s (%d bytes, step %d)', substr(sha256, 1, 2), substr(sha256, 3), bytes, "
+          "step) FROM artifacts WHERE trial = ",
+          id, " AND deleted_us IS NULL GROUP BY kind, role HAVING id = max(id) ORDER BY id")));
+  card.sections.push_back({"files", KeyValues(files)});
   return card;
 }
 

@@ -23,10 +23,11 @@ constexpr size_t kChunkBytes = 256 << 10;
 
 absl::StatusOr<ArtifactCall> CallOf(const v1::OfferArtifactRequest& request) {
   const v1::Artifact& artifact = request.artifact();
-  const bool known = artifact.kind() == kStateArtifact || artifact.kind() == kCheckpointArtifact;
+  const bool known = artifact.kind() == kStateArtifact || artifact.kind() == kCheckpointArtifact ||
+                     artifact.kind() == kTraceArtifact;
   if (!known || artifact.step() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("artifact: want the kind ", kStateArtifact,
-                                                   " or ", kCheckpointArtifact,
+    return absl::InvalidArgumentError(absl::StrCat("artifact: want the kind ", kStateArtifact, ", ",
+                                                   kCheckpointArtifact, " or ", kTraceArtifact,
                                                    " and a step of at least 0"));
   }
   return ArtifactCall{

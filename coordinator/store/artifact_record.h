@@ -10,7 +10,7 @@ struct ArtifactRecord {
   std::string sha256;
   int64_t bytes = 0;
   std::string kind;  // kStateArtifact, kCheckpointArtifact, ...
-  std::string role;  // of a checkpoint: "best" or "last"; else ''
+  std::string role;  // of a checkpoint: "best" or "last"; of a trace: "routing"; else ''
   int64_t step = 0;  // optimisation steps done
 };
 
@@ -18,5 +18,7 @@ struct ArtifactRecord {
 inline constexpr char kStateArtifact[] = "state";
 // The model of a trial that has one.
 inline constexpr char kCheckpointArtifact[] = "checkpoint";
+// What the parts of such a model did when it was evaluated.
+inline constexpr char kTraceArtifact[] = "trace";
 
 }  // namespace saffron

@@ -182,8 +182,8 @@ CREATE TABLE artifacts (
   id         INTEGER PRIMARY KEY,
   sha256     TEXT NOT NULL,              -- of the bytes; names the file in the artifact store
   bytes      INTEGER NOT NULL,
-  kind       TEXT NOT NULL,              -- 'state' of a trial without a result, 'checkpoint' of one with, ...
-  role       TEXT NOT NULL,              -- of a checkpoint: 'best' or 'last'; else ''
+  kind       TEXT NOT NULL,              -- 'state' of a trial without a result, 'checkpoint' or 'trace' of one with
+  role       TEXT NOT NULL,              -- of a checkpoint: 'best' or 'last'; of a trace: 'routing'; else ''
   trial      INTEGER REFERENCES trials (id),
   attempt    INTEGER,                    -- that made it
   step       INTEGER,                    -- optimisation steps done

@@ -34,7 +34,7 @@ struct SubmittedInit {
 
 struct SubmittedVariant {
   std::string digest;
-  // What sets it apart: its settings, and where it starts from something, that as "init_from.*".
+  // Its settings; what it starts from as "init_from.*", versions of its own as "numerics.*".
   std::map<std::string, ParamValue> params;
   std::optional<SubmittedInit> init = {};
   std::string label;

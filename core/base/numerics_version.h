@@ -5,4 +5,9 @@ namespace saffron {
 // would give other numbers: stored results of older versions are then never reused.
 inline constexpr int kNumericsVersion = 2;
 
+// The same of products in bfloat16 (core/math/bf16_gemm.h and what core/transformer does with
+// them): part of the identity of variants with train.precision bf16 alone (core/model/
+// own_numerics.h), so that a change of those computes nothing else again. Version 1 had no name.
+inline constexpr int kBf16NumericsVersion = 2;
+
 }  // namespace saffron

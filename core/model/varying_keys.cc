@@ -1,5 +1,6 @@
 #include "core/model/varying_keys.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/model/registry.h"
 
@@ -25,10 +26,11 @@ bool AloneTellsApart(const std::string& key, const std::vector<const Params*>& v
 }
 
 // How a model is measured, or the digest of the variant that it starts from, which differs wherever
-// the two were given something else alike.
+// the two were given something else alike, or versions.
 bool SaysLittle(const std::string& key) {
   const ParamSpec* spec = FindParam(key);
-  return key == "init_from.variant" || (spec != nullptr && spec->about_measuring);
+  return key == "init_from.variant" || absl::StartsWith(key, "numerics.") ||
+         (spec != nullptr && spec->about_measuring);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/train/routing_file.h"
 #include "core/train/training_state.h"
 
 namespace saffron {
@@ -27,6 +28,13 @@ class CheckpointWriter {
     Tell(path, WriteTrainingState(path, inputs_, state, memory), state.step, role);
   }
 
+  // What routers did, for good.
+  void SaveRouting(int64_t step, const RoutingMetrics& routing) const {
+    const std::string path = Path("routing");
+    Tell(path, WriteRouting(path, inputs_, step, routing), step, "routing", "trace");
+  }
+  bool keeps_routing() const { return !plan_.prefix.empty() && plan_.keep_routing; }
+
   // A model for good.
   void SaveModel(const std::string& role, int64_t step, Trainable& model) const {
     const std::string path = Path(role);
@@ -39,14 +47,14 @@ class CheckpointWriter {
   }
 
   void Tell(const std::string& path, const absl::StatusOr<WrittenFile>& written, int64_t step,
-            const std::string& role) const {
+            const std::string& role, const std::string& kind = "checkpoint") const {
     if (!plan_.on_saved) return;
     if (!written.ok()) return plan_.on_saved(written.status());
     plan_.on_saved(SavedCheckpoint{.path = path,
                                    .sha256 = written->sha256,
                                    .bytes = written->bytes,
                                    .step = step,
-                                   .kind = role.empty() ? "state" : "checkpoint",
+                                   .kind = role.empty() ? "state" : kind,
                                    .role = role});
   }
 

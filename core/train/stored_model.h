@@ -2,7 +2,8 @@
 // A model out of a checkpoint, without the run that made it.
 //
 // The file holds what was trained. What follows from the data (vocabulary, features, statistics) is
-// made again from the corpus of the same fingerprint, which must be at hand.
+// made again from the corpus of the same fingerprint, which must be at hand. A transformer's
+// predictions need nothing but the file; measuring it needs the data all the same.
 
 #include <cstdint>
 #include <map>
@@ -21,13 +22,17 @@ namespace saffron {
 // Not thread-safe.
 class StoredModel {
  public:
-  // NOT_FOUND: no such file or corpus. INVALID_ARGUMENT: the file is no checkpoint, or not of the
-  // model that it names. FAILED_PRECONDITION: the corpus holds other bytes now.
+  enum class Purpose { kMeasure, kPredict };
+  // NOT_FOUND: no such file or corpus, where it takes one. INVALID_ARGUMENT: the file is no
+  // checkpoint, or not of the model that it names. FAILED_PRECONDITION: the corpus holds other
+  // bytes now.
   static absl::StatusOr<std::unique_ptr<StoredModel>> Open(const std::string& path,
-                                                           const TrainerEnv& env);
+                                                           const TrainerEnv& env,
+                                                           Purpose purpose = Purpose::kMeasure);
 
   const CheckpointHeader& header() const { return header_; }
-  // Metrics on a split, by the keys and with the bits that the trial itself reports them.
+  // Of a model that was opened to measure it: metrics on a split, by the keys and with the bits
+  // that the trial itself reports them.
   absl::StatusOr<std::map<std::string, double>> Evaluate(Split split);
   absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) {
     return model_->NextTokenNats(tokens);
@@ -36,6 +41,7 @@ class StoredModel {
  private:
   StoredModel() = default;
   CheckpointHeader header_;
+  Purpose purpose_ = Purpose::kMeasure;
   std::unique_ptr<TrialModel> model_;
 };
 

@@ -60,6 +60,15 @@ absl::StatusOr<TextTask> TextTask::Load(const TrialInputs& inputs) {
   return TextTask(std::move(data));
 }
 
+absl::Status CheckTokenIds(absl::Span<const int32_t> ids, int64_t vocab) {
+  for (const int32_t id : ids) {
+    if (id >= 0 && id < vocab) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("token: want an id from 0 to ", vocab - 1, ", got ", id));
+  }
+  return absl::OkStatus();
+}
+
 TextTask::TextTask(std::shared_ptr<const TextDataset> data) : data_(std::move(data)) {
   const auto size = [](const std::vector<int32_t>& stream) {
     return static_cast<int64_t>(stream.size());
@@ -102,15 +111,6 @@ Score TextTask::ScoreOf(Split split, const Evaluation& evaluation, bool has_accu
     score.bits_per_byte = evaluation.nats / std::numbers::ln2 / static_cast<double>(bytes);
   }
   return score;
-}
-
-absl::Status TextTask::CheckIds(absl::Span<const int32_t> ids) const {
-  for (const int32_t id : ids) {
-    if (id >= 0 && id < data_->vocab) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("token: want an id from 0 to ", data_->vocab - 1, ", got ", id));
-  }
-  return absl::OkStatus();
 }
 
 double TextTask::PriorNats() const {

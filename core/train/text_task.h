@@ -19,6 +19,9 @@ namespace saffron {
 // About `most` positions of [first, last), evenly spaced; all of them when there are fewer.
 std::vector<int64_t> SpreadPositions(int64_t first, int64_t last, int64_t most);
 
+// INVALID_ARGUMENT: an id that is not below the vocabulary's size.
+absl::Status CheckTokenIds(absl::Span<const int32_t> ids, int64_t vocab);
+
 class TextTask {
  public:
   // Reads the streams that the variant's data.* keys ask for. NOT_FOUND: no such corpus.
@@ -68,7 +71,7 @@ class TextTask {
   absl::StatusOr<std::vector<double>> NextNats(absl::Span<const int32_t> tokens,
                                                NatsOfLast nats_of_last) const {
     std::vector<int32_t> stream(tokens.begin(), tokens.end());
-    RETURN_IF_ERROR(CheckIds(stream));
+    RETURN_IF_ERROR(CheckTokenIds(stream, data_->vocab));
     stream.push_back(0);
     std::vector<double> nats;
     for (int32_t id = 0; id < data_->vocab; ++id) {
@@ -77,9 +80,6 @@ class TextTask {
     }
     return nats;
   }
-
-  // INVALID_ARGUMENT: an id that is not below the vocabulary's size.
-  absl::Status CheckIds(absl::Span<const int32_t> ids) const;
 
   // Mean loss on the curve's targets of the smoothed token frequencies of the training stream: what
   // a model is expected to stay below.

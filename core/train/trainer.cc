@@ -88,6 +88,12 @@ void KeepModel(TrialModel& model, int64_t step, bool is_tuned, const TrialInputs
   if (!is_tuned && checkpoints.Keeps("last")) checkpoints.SaveModel("last", step, *trainable);
 }
 
+void KeepRouting(const TrialModel& model, int64_t step, const TrialInputs& inputs) {
+  const CheckpointWriter checkpoints(inputs);
+  if (model.routing() == nullptr || !checkpoints.keeps_routing()) return;
+  checkpoints.SaveRouting(step, *model.routing());
+}
+
 bool IsAtLeastOne(const ResolvedVariant& variant, const char* key) {
   return variant.Has(key) && variant.Int(key) >= 1;
 }
@@ -153,6 +159,7 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
 
   if (result.outcome == TrainOutcome::kSucceeded) {
     KeepModel(model, report.best_step, is_tuned, inputs);
+    KeepRouting(model, report.best_step, inputs);
   }
   model.Describe(&metrics);
   beginning.Describe(&metrics);

@@ -44,8 +44,9 @@ struct SavedCheckpoint {
   std::string path, sha256;
   int64_t bytes = 0;
   int64_t step = 0;
-  std::string kind = "state";  // "checkpoint": a model, for good
-  std::string role = {};       // of a checkpoint: "best" or "last"
+  // "checkpoint": a model, for good; "trace": what routers did (routing_file.h), for good
+  std::string kind = "state";
+  std::string role = {};  // of a checkpoint: "best" or "last"; of a trace: "routing"
 };
 
 // When a run leaves its state on disk (training_state.h). It never changes what is computed.
@@ -62,6 +63,8 @@ struct CheckpointPlan {
   // Which checkpoints a trial leaves when it has a result, as PREFIX-ROLE.safetensors: the model
   // that its metrics are of ("best"), the state after its last step ("last").
   std::vector<std::string> keep = {};
+  // Whether a trial of a model with routers leaves what they did, as PREFIX-routing.safetensors.
+  bool keep_routing = false;
   // Hears of each, on the trial's thread; of errors too (the run goes on without).
   std::function<void(const absl::StatusOr<SavedCheckpoint>&)> on_saved = {};
 };

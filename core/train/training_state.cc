@@ -8,6 +8,7 @@
 #include "core/base/numerics_version.h"
 #include "core/base/status_macros.h"
 #include "core/checkpoint/arena_tensors.h"
+#include "core/model/own_numerics.h"
 #include "nlohmann/json.hpp"
 
 namespace saffron {
@@ -142,18 +143,11 @@ absl::Status CheckSameTrial(const CheckpointHeader& header, const TrialInputs& i
   return differs("numerics version", absl::StrCat(header.numerics), absl::StrCat(kNumericsVersion));
 }
 
-// What every checkpoint of the trial begins with.
 std::map<std::string, std::string> MetadataOf(const TrialInputs& inputs, const Trainable& model,
                                               const std::string& content, int64_t step) {
-  std::map<std::string, std::string> metadata = {{"format", "saffron"},
-                                                 {"content", content},
-                                                 {"variant", JsonOf(inputs.variant)},
-                                                 {"seed", absl::StrCat(inputs.seed)},
-                                                 {"data", inputs.data_fingerprint},
-                                                 {"numerics", absl::StrCat(kNumericsVersion)},
-                                                 {"step", absl::StrCat(step)}};
+  std::map<std::string, std::string> metadata = TrialMetadata(inputs, content, step);
   if (const std::string shape = model.shape(); !shape.empty()) metadata["shape"] = shape;
-  if (inputs.init != nullptr && !inputs.init->empty()) metadata["init_from"] = *inputs.init;
+  if (const auto eod = model.eod(); eod.has_value()) metadata["eod"] = absl::StrCat(*eod);
   return metadata;
 }
 
@@ -161,6 +155,13 @@ absl::StatusOr<TrainingState> ReadState(const Safetensors& file, const TrialInpu
                                         RunMemory memory) {
   ASSIGN_OR_RETURN(const CheckpointHeader header, ReadCheckpointHeader(file));
   RETURN_IF_ERROR(CheckSameTrial(header, inputs));
+  for (const auto& [key, version] : OwnNumerics(inputs.variant.params())) {
+    const absl::StatusOr<std::string> theirs = file.Metadata(key);
+    if (theirs.ok() && *theirs == ParamValueText(version)) continue;
+    return absl::FailedPreconditionError(absl::StrCat("it belongs to another trial: its ", key,
+                                                      " is ", theirs.ok() ? *theirs : "1",
+                                                      ", here it is ", ParamValueText(version)));
+  }
   if (header.content != "state") {
     return absl::InvalidArgumentError(
         absl::StrCat("holds a ", header.content, ", not the state of a run"));
@@ -205,6 +206,22 @@ absl::StatusOr<std::map<std::string, ParamValue>> ParamsFromJson(const std::stri
     ASSIGN_OR_RETURN(params[key], ParamOf(key, value));
   }
   return params;
+}
+
+std::map<std::string, std::string> TrialMetadata(const TrialInputs& inputs,
+                                                 const std::string& content, int64_t step) {
+  std::map<std::string, std::string> metadata = {{"format", "saffron"},
+                                                 {"content", content},
+                                                 {"variant", JsonOf(inputs.variant)},
+                                                 {"seed", absl::StrCat(inputs.seed)},
+                                                 {"data", inputs.data_fingerprint},
+                                                 {"numerics", absl::StrCat(kNumericsVersion)},
+                                                 {"step", absl::StrCat(step)}};
+  for (const auto& [key, version] : OwnNumerics(inputs.variant.params())) {
+    metadata[key] = ParamValueText(version);
+  }
+  if (inputs.init != nullptr && !inputs.init->empty()) metadata["init_from"] = *inputs.init;
+  return metadata;
 }
 
 absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file) {

@@ -11,10 +11,11 @@
 //                              are averages, and best_unaveraged/NAME is what was averaged
 //   curve.step, curve.value    the learning curve so far; curve.key: index into "curve_keys"
 //   metadata                   "format" saffron, "content" state (or model), the trial ("variant"
-//   as JSON,
-//                              "seed", "data", "numerics"), "step", "progress" (JSON), of a
-//                              transformer its "shape" (shape_json.h), and of a trial that started
-//                              from another one's model "init_from" (JSON)
+//                              as JSON, "seed", "data", "numerics", of some variants
+//                              "numerics.PART", own_numerics.h), "step", "progress" (JSON), of a
+//                              transformer its "shape" (shape_json.h) and the id that ends a
+//                              document, "eod", and of a trial that started from another one's
+//                              model "init_from" (JSON)
 
 #include <cstdint>
 #include <map>
@@ -62,13 +63,18 @@ struct CheckpointHeader {
   uint64_t seed = 0;
   std::string data_fingerprint;
   int numerics = 0;
-  std::string content;  // "state" or "model"
+  std::string content;  // "state", "model" or "routing" (routing_file.h)
   int64_t step = 0;
   int64_t optimizer_steps = 0;  // of a state
 };
 
 // The keys and values of a JSON object. INVALID_ARGUMENT when it is something else.
 absl::StatusOr<std::map<std::string, ParamValue>> ParamsFromJson(const std::string& text);
+
+// What every file of a trial says in its metadata: the fields of a CheckpointHeader, and what the
+// trial started from.
+std::map<std::string, std::string> TrialMetadata(const TrialInputs& inputs,
+                                                 const std::string& content, int64_t step);
 
 // INVALID_ARGUMENT when the file is no checkpoint of this program.
 absl::StatusOr<CheckpointHeader> ReadCheckpointHeader(const Safetensors& file);

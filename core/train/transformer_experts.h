@@ -25,6 +25,8 @@ class RoutingMetrics {
   // routing/*: the largest load of any layer, means over layers of the rest. Nothing without
   // sparse layers.
   void Describe(std::map<std::string, double>* metrics) const;
+  // Of each sparse layer, by its index.
+  const std::map<int, LayerRouting>& layers() const { return layers_; }
 
  private:
   std::map<int, LayerRouting> layers_;

@@ -36,14 +36,14 @@ class TransformerTrial : public TrialModel, public Trainable {
  public:
   absl::Status Load(const TrialInputs& inputs) override {
     ASSIGN_OR_RETURN(task_, TextTask::Load(inputs));
+    eod_ = task_->data().eod;
     window_ = inputs.variant.Int("model.window");
     const auto tokens = static_cast<int64_t>(task_->data().train.size());
     if (tokens <= window_) {
       return absl::InvalidArgumentError(absl::StrCat("model.window: want fewer than the ", tokens,
                                                      " tokens of training text, got ", window_));
     }
-    keeps_documents_apart_ = inputs.variant.String("model.packing") == "document";
-    if (!keeps_documents_apart_ || task_->data().eod != 0) return absl::OkStatus();
+    if (!KeepsDocumentsApart(inputs.variant) || eod_ != 0) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
         "model.packing: want stream where documents end in <unk>, for <eod> is too rare for a "
         "vocabulary of ",
@@ -52,7 +52,8 @@ class TransformerTrial : public TrialModel, public Trainable {
 
   absl::Status Start(const TrialInputs& inputs) override {
     const ResolvedVariant& v = inputs.variant;
-    const TextDataset& data = task_->data();
+    window_ = v.Int("model.window");
+    if (inputs.eod.has_value()) eod_ = *inputs.eod;
     TransformerNetwork<float>::Options options;
     options.train = v.Int("train.steps") > 0 || v.Int("train.polish") > 0;
     if (v.Has("model.dropout")) options.dropout = v.Double("model.dropout");
@@ -61,12 +62,13 @@ class TransformerTrial : public TrialModel, public Trainable {
     }
     options.dropout_seed = inputs.seed;
     options.moe = MoeTrainingOf(v);
-    if (keeps_documents_apart_) options.document_begin = data.eod;
+    if (KeepsDocumentsApart(v)) options.document_begin = eod_;
     options.bf16 = v.String("train.precision") == "bf16";
     flops_ = EstimateCost(v).target_flops;
-    ASSIGN_OR_RETURN(const TransformerShape shape, ShapeToTrain(inputs, data.vocab));
+    ASSIGN_OR_RETURN(const TransformerShape shape, ShapeToTrain(inputs));
     ASSIGN_OR_RETURN(network_, TransformerNetwork<float>::Create(shape, options));
     if (inputs.given) return absl::OkStatus();
+    const TextDataset& data = task_->data();
     const std::vector<double> drawn = DrawTransformer(network_->shape(), inputs.seed);
     std::copy(drawn.begin(), drawn.end(), network_->arena().parameters().begin());
     if (v.String("train.init") != "explicit") return absl::OkStatus();
@@ -100,14 +102,16 @@ class TransformerTrial : public TrialModel, public Trainable {
     return task_->ScoreOf(split, evaluation, /*has_accuracy=*/true);
   }
 
+  const RoutingMetrics* routing() const override { return routing_.seen() ? &routing_ : nullptr; }
+
   absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) override {
-    RETURN_IF_ERROR(task_->CheckIds(tokens));
+    const int64_t vocab = network_->shape().vocab;
+    RETURN_IF_ERROR(CheckTokenIds(tokens, vocab));
     // A document begins after the end of another.
-    std::vector<int32_t> seen = {task_->data().eod};
+    std::vector<int32_t> seen = {eod_};
     seen.insert(seen.end(), tokens.begin(), tokens.end());
     const auto length = std::min(window_, static_cast<int64_t>(seen.size()));
     const auto last = absl::MakeConstSpan(seen).last(static_cast<size_t>(length));
-    const int64_t vocab = task_->data().vocab;
     std::vector<float> logits(static_cast<size_t>(length * vocab));
     network_->Logits(last, length, absl::MakeSpan(logits));
     const float* row = &logits[(length - 1) * vocab];
@@ -145,7 +149,7 @@ class TransformerTrial : public TrialModel, public Trainable {
     for (const int64_t example : examples) {
       const int64_t begin = example * window_;
       for (int64_t t = begin; t < begin + window_; ++t) {
-        inputs_.push_back(t > 0 ? stream[t - 1] : task_->data().eod);
+        inputs_.push_back(t > 0 ? stream[t - 1] : eod_);
         targets_.push_back(stream[t]);
       }
     }
@@ -155,6 +159,7 @@ class TransformerTrial : public TrialModel, public Trainable {
   }
   ParameterArena<float>& arena() override { return network_->arena(); }
   std::string shape() const override { return ShapeJson(network_->shape()); }
+  std::optional<int32_t> eod() const override { return eod_; }
   Evaluation EvaluateCurve() override { return EvaluateSpread(Split::kValid, kCurveSample); }
   double PriorNats() const override { return task_->PriorNats(); }
 
@@ -165,10 +170,19 @@ class TransformerTrial : public TrialModel, public Trainable {
     std::vector<int32_t> inputs, targets;
   };
 
+  static bool KeepsDocumentsApart(const ResolvedVariant& v) {
+    return v.String("model.packing") == "document";
+  }
+
   // The variant's, or that of the model that its parameters will come from.
-  static absl::StatusOr<TransformerShape> ShapeToTrain(const TrialInputs& inputs, int vocab) {
-    if (inputs.shape.empty()) return ShapeOf(inputs.variant, vocab);
+  absl::StatusOr<TransformerShape> ShapeToTrain(const TrialInputs& inputs) const {
+    if (inputs.shape.empty()) return ShapeOf(inputs.variant, task_->data().vocab);
     ASSIGN_OR_RETURN(TransformerShape shape, ParseShapeJson(inputs.shape));
+    if (!task_.has_value()) {
+      RETURN_IF_ERROR(CheckTokenIds({eod_}, shape.vocab));
+      return shape;
+    }
+    const int vocab = task_->data().vocab;
     if (shape.vocab == vocab) return shape;
     return absl::InvalidArgumentError(
         absl::StrCat("its shape has a vocabulary of ", shape.vocab, ", its corpus one of ", vocab));
@@ -183,8 +197,7 @@ class TransformerTrial : public TrialModel, public Trainable {
     const int64_t begin = first - window_ / 2;
     for (int64_t t = begin; t < begin + window_; ++t) {
       const bool before = t < 1, scored = t >= first && t < last;
-      windows->inputs.push_back(before ? task_->data().eod
-                                       : stream[std::min<int64_t>(t, last) - 1]);
+      windows->inputs.push_back(before ? eod_ : stream[std::min<int64_t>(t, last) - 1]);
       windows->targets.push_back(scored ? stream[t] : kIgnoredTarget);
     }
   }
@@ -206,8 +219,8 @@ class TransformerTrial : public TrialModel, public Trainable {
     return network_->Evaluate(windows.inputs, windows.targets, window_);
   }
 
-  std::optional<TextTask> task_;
-  bool keeps_documents_apart_ = false;
+  std::optional<TextTask> task_;  // none in one that only predicts
+  int32_t eod_ = 0;
   int64_t window_ = 0, step_ = 0, taken_ = 0;  // taken_: tokens of this step so far
   std::unique_ptr<TransformerNetwork<float>> network_;
   std::vector<int32_t> inputs_, targets_;  // of a batch

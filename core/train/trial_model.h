@@ -33,6 +33,8 @@ struct TrialInputs {
   // What checkpoints say of the trial that this one starts from: a JSON object, or empty. Null:
   // from none.
   const std::string* init = nullptr;
+  // Of a model that is given and only predicts, so that Load is not called: its Trainable::eod.
+  std::optional<int32_t> eod = {};
 
   bool stopped() const { return env.stop != nullptr && env.stop->load(); }
   bool hands_back() const { return env.hand_back != nullptr && env.hand_back->load(); }
@@ -67,17 +69,21 @@ class Trainable {
   virtual void ArenaRestored() {}
   // Of a transformer: its shape (shape_json.h), for checkpoints. Empty: the variant says it all.
   virtual std::string shape() const { return {}; }
+  // Of a model whose checkpoints predict without the data: the id that ends a document.
+  virtual std::optional<int32_t> eod() const { return std::nullopt; }
   // On the fixed sample of the validation split that learning curves are drawn on.
   virtual Evaluation EvaluateCurve() = 0;
   // Mean loss there of a model that knows only how frequent the classes are.
   virtual double PriorNats() const = 0;
 };
 
+class RoutingMetrics;
+
 // Called in the order of declaration; the time of each is measured. Errors are RunTrial's.
 class TrialModel {
  public:
   virtual ~TrialModel() = default;
-  // Reads the data.
+  // Reads the data. Not called where inputs.eod: then NextTokenNats is all that may be asked.
   virtual absl::Status Load(const TrialInputs& inputs) = 0;
   // Counts, solves or draws the parameters. Where inputs.given, they need only their place.
   virtual absl::Status Start(const TrialInputs& inputs) = 0;
@@ -85,6 +91,9 @@ class TrialModel {
   virtual Trainable* trainable() { return nullptr; }
   // With the present parameters.
   virtual absl::StatusOr<Score> Evaluate(Split split) = 0;
+  // What the routers did when the test split was first evaluated. nullptr: there are none, or it
+  // was not.
+  virtual const RoutingMetrics* routing() const { return nullptr; }
   // -log P(token | tokens) for every token that may come next, with the present parameters.
   // INVALID_ARGUMENT: an id that is none. UNIMPLEMENTED: the model reads no tokens.
   virtual absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) {

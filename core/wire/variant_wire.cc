@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/model/own_numerics.h"
 
 namespace saffron {
 namespace {
@@ -63,7 +64,9 @@ std::string Difference(const std::map<std::string, ParamValue>& sent,
 
 v1::Variant VariantToProto(const ResolvedVariant& variant) {
   v1::Variant out;
-  for (const auto& [key, value] : variant.params()) {
+  std::map<std::string, ParamValue> params = variant.params();
+  params.merge(OwnNumerics(variant.params()));
+  for (const auto& [key, value] : params) {
     v1::Param* param = out.add_params();
     param->set_key(key);
     SetValue(value, param->mutable_value());
@@ -79,6 +82,7 @@ absl::StatusOr<ResolvedVariant> VariantFromProto(const v1::Variant& message) {
       return absl::InvalidArgumentError(absl::StrCat("variant: ", param.key(), " appears twice"));
     }
   }
+  RETURN_IF_ERROR(TakeOwnNumerics(&given));
   ASSIGN_OR_RETURN(ResolvedVariant variant, ResolvedVariant::Resolve(given));
   if (variant.params() != given) {
     return absl::InvalidArgumentError(

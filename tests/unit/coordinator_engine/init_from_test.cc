@@ -2,6 +2,7 @@
 
 #include "coordinator/engine/prepare_submission.h"
 #include "coordinator/store/integrity.h"
+#include "coordinator/sweep/expand.h"
 #include "coordinator/sweep/sweep_reader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -120,6 +121,33 @@ TEST_F(InitFromTest, AnotherParentIsAnotherTrialAndThePlanNamesIt) {
     named = named || change.key == "init_from.derive";
   }
   EXPECT_TRUE(named) << answer.plan.changes[0].key;
+}
+
+TEST_F(InitFromTest, VersionsOfNumericsAreInTheIdentityOfWhatUsesThemAndOfItsChildrenAlone) {
+  const auto spec = ReadSweepText(R"(version: 1
+name: precision
+baseline: {model.type: transformer, train.steps: 10, data.corpus: some}
+blocks:
+  - name: rounded
+    parameters: {train.precision: {value: bf16}}
+  - name: exact child
+    init_from: {variant: baseline}
+  - name: child
+    init_from: {variant: rounded}
+)",
+                                  SweepFormat::kYaml, "s.yaml");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const auto prepared = PrepareSubmission(*spec, 1, {{"some", std::string(64, 'f')}});
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  const auto expanded = Expand(*spec, {.corpora = std::vector<std::string>{"some"}});
+  ASSERT_TRUE(expanded.ok()) << expanded.status();
+  const std::vector<SubmittedVariant>& variants = prepared->submission.variants;
+  ASSERT_THAT(variants, SizeIs(4));
+  for (size_t i = 0; i < variants.size(); ++i) {
+    const bool is_exact = i == 0 || i == 2;
+    EXPECT_EQ(variants[i].digest == expanded->variants[i].digest, is_exact) << i;
+    EXPECT_EQ(variants[i].params.count("numerics.bf16"), i == 1 ? 1u : 0u) << i;
+  }
 }
 
 }  // namespace

@@ -151,6 +151,37 @@ TEST_F(StoredModelTest, WhatCameBeforeADocumentIsSeenOnlyByAModelOfTheStream) {
   }
 }
 
+TEST_F(StoredModelTest, ATransformerPredictsFromItsFileAloneAndMeasuringNamesTheDataItNeeds) {
+  Run({{"model.type", "transformer"},
+       {"model.hidden_width", int64_t{8}},
+       {"model.window", int64_t{16}},
+       {"train.steps", int64_t{3}}},
+      {"best", "last"});
+  DataStore nothing(root_ + "/nowhere");
+  const TrainerEnv env{.data = &nothing, .statistics = &cache_};
+  for (const char* role : {"best", "last"}) {
+    const std::string path = root_ + "/t1-a1-" + role + ".safetensors";
+    const auto alone = StoredModel::Open(path, env, StoredModel::Purpose::kPredict);
+    ASSERT_TRUE(alone.ok()) << alone.status();
+    EXPECT_EQ(*(*alone)->NextTokenNats({5, 2, 9}), *Open(role)->NextTokenNats({5, 2, 9}));
+    EXPECT_EQ((*alone)->NextTokenNats({28}).status().code(), absl::StatusCode::kInvalidArgument);
+    const absl::Status measured = StoredModel::Open(path, env).status();
+    EXPECT_EQ(measured.code(), absl::StatusCode::kNotFound);
+    EXPECT_THAT(std::string(measured.message()),
+                HasSubstr("data.corpus tiny, fingerprint " + fingerprint_.substr(0, 12)));
+  }
+  // A file from elsewhere may say anything.
+  const auto file = SafetensorsFile::Open(root_ + "/t1-a1-best.safetensors");
+  auto metadata = (*file)->content().metadata();
+  metadata["eod"] = "28";
+  std::vector<NamedTensor> tensors;
+  for (const auto& [name, tensor] : (*file)->content().tensors()) tensors.push_back({name, tensor});
+  ASSERT_TRUE(WriteSafetensors(root_ + "/forged", metadata, tensors).ok());
+  EXPECT_EQ(
+      StoredModel::Open(root_ + "/forged", env, StoredModel::Purpose::kPredict).status().code(),
+      absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(StoredModelTest, AnotherCorpusUnderTheSameNameIsRefused) {
   Run(kTuned, {"best"});
   std::vector<std::string> files;

@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/model/registry.h"
+#include "core/train/routing_file.h"
 #include "core/train/trainer.h"
 #include "tests/unit/core_train/tiny_corpus.h"
 
@@ -26,10 +29,11 @@ class TransformerExpertsTest : public TinyCorpusTest {
     params.emplace("train.lr", 0.01);
     return Small(std::move(params));
   }
-  TrialResult Run(const Params& params) {
+  TrialResult Run(const Params& params, const CheckpointPlan& plan = {}) {
     Recorder recorder;
-    const auto result = RunTrial(MustResolve(Tiny(params)), 3, fingerprint_,
-                                 {.data = &data_, .statistics = &cache_}, recorder);
+    const auto result =
+        RunTrial(MustResolve(Tiny(params)), 3, fingerprint_,
+                 {.data = &data_, .statistics = &cache_, .checkpoints = plan}, recorder);
     EXPECT_TRUE(result.ok()) << result.status();
     return result.ok() ? *result : TrialResult{};
   }
@@ -97,6 +101,98 @@ TEST_F(TransformerExpertsTest, TheSameTrialHasTheSameBits) {
   for (const char* key : {"test/nats_per_token", "train/loss", "routing/entropy"}) {
     EXPECT_EQ(once.metrics.at(key), again.metrics.at(key)) << key;
   }
+}
+
+class RoutingFileTest : public TransformerExpertsTest {
+ protected:
+  // What a trial leaves of its routing.
+  SavedCheckpoint Leave(const Params& params) {
+    SavedCheckpoint left;
+    result_ = Run(params, {.prefix = root_ + "/t1-a1",
+                           .keep_routing = true,
+                           .on_saved = [&](const absl::StatusOr<SavedCheckpoint>& saved) {
+                             ASSERT_TRUE(saved.ok()) << saved.status();
+                             left = *saved;
+                           }});
+    return left;
+  }
+  template <typename T>
+  static std::vector<T> Column(const std::string& path, const std::string& table,
+                               const std::string& name) {
+    const auto file = SafetensorsFile::Open(path);
+    EXPECT_TRUE(file.ok()) << file.status();
+    const auto read = ReadRouting((*file)->content(), table);
+    EXPECT_TRUE(read.ok()) << read.status();
+    for (const RoutingColumn& column : read->columns) {
+      if (column.name == name) return std::get<std::vector<T>>(column.values);
+    }
+    ADD_FAILURE() << "no column " << name;
+    return {};
+  }
+
+  TrialResult result_;
+};
+
+TEST_F(RoutingFileTest, ItsTablesAreWhatTheMetricsSumUp) {
+  const SavedCheckpoint left = Leave(
+      {{"model.layers", int64_t{2}}, {"model.second_policy", "all"}, {"model.eval_capacity", 0.5}});
+  EXPECT_EQ(left.kind, "trace");
+  EXPECT_EQ(left.role, "routing");
+  const auto chosen = Column<int64_t>(left.path, "experts", "chosen");
+  const auto dropped = Column<int64_t>(left.path, "experts", "dropped");
+  const auto load = Column<double>(left.path, "experts", "load");
+  const auto tokens = Column<int64_t>(left.path, "layers", "tokens");
+  ASSERT_EQ(chosen.size(), 8u);
+  ASSERT_EQ(tokens.size(), 2u);
+  EXPECT_EQ(Column<int64_t>(left.path, "layers", "layer"), (std::vector<int64_t>{0, 1}));
+  double drop_rate = 0;
+  for (size_t layer = 0; layer < 2; ++layer) {
+    const auto of = [&](const auto& column) {
+      const auto begin = column.begin() + 4 * static_cast<std::ptrdiff_t>(layer);
+      return std::accumulate(begin, begin + 4,
+                             typename std::decay_t<decltype(column)>::value_type());
+    };
+    EXPECT_EQ(of(chosen), 2 * tokens[layer]);
+    EXPECT_NEAR(of(load), 4, 1e-12);
+    drop_rate += 0.5 * static_cast<double>(of(dropped)) / static_cast<double>(of(chosen));
+  }
+  EXPECT_GT(drop_rate, 0);
+  EXPECT_NEAR(drop_rate, result_.metrics.at("routing/dropped"), 1e-12);
+  EXPECT_EQ(*std::max_element(load.begin(), load.end()), result_.metrics.at("routing/load"));
+
+  const auto rows = Column<int64_t>(left.path, "trace", "row");
+  const auto positions = Column<int64_t>(left.path, "trace", "position");
+  const int64_t traced = std::min(LayerRouting::kTraceTokens, tokens[0]);
+  ASSERT_EQ(static_cast<int64_t>(rows.size()), 2 * 2 * traced);
+  EXPECT_EQ(rows[static_cast<size_t>(2 * traced - 1)], traced - 1);
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(positions[i], rows[i] % 16);
+}
+
+TEST_F(RoutingFileTest, TheSameTrialLeavesTheSameBytesAndNoOtherNumbers) {
+  const SavedCheckpoint first = Leave({}), again = Leave({});
+  EXPECT_EQ(first.sha256, again.sha256);
+  EXPECT_EQ(result_.metrics.at("test/nats_per_token"), Run({}).metrics.at("test/nats_per_token"));
+}
+
+TEST_F(RoutingFileTest, ADenseModelLeavesNone) {
+  EXPECT_EQ(Leave({{"model.experts", int64_t{1}}}).path, "");
+}
+
+TEST_F(RoutingFileTest, AFileOfSomethingElseIsRefused) {
+  const std::string path = Leave({}).path;
+  const auto file = SafetensorsFile::Open(path);
+  EXPECT_THAT(std::string(ReadRouting((*file)->content(), "tokens").status().message()),
+              HasSubstr("want experts, layers or trace"));
+  auto metadata = (*file)->content().metadata();
+  ASSERT_TRUE(WriteSafetensors(root_ + "/short", metadata, {}).ok());
+  EXPECT_FALSE(ReadRouting((*SafetensorsFile::Open(root_ + "/short"))->content(), "layers").ok());
+  metadata["content"] = "model";
+  ASSERT_TRUE(WriteSafetensors(root_ + "/model", metadata, {}).ok());
+  EXPECT_THAT(
+      std::string(ReadRouting((*SafetensorsFile::Open(root_ + "/model"))->content(), "layers")
+                      .status()
+                      .message()),
+      HasSubstr("holds a model"));
 }
 
 TEST_F(TransformerExpertsTest, WhatCannotBeIsRefusedByName) {

@@ -34,7 +34,8 @@ TEST(VariantWire, GoesThereAndBackThroughBytes) {
   for (const Params& given :
        {Params{}, Params{{"model.type", "noop"}},
         Params{{"train.steps", int64_t{300}}, {"train.lr", 0.1 + 0.2}, {"train.epsilon", 1e-300}},
-        Params{{"model.type", "softmax_regression"}, {"model.input", "pixels"}}}) {
+        Params{{"model.type", "softmax_regression"}, {"model.input", "pixels"}},
+        Params{{"model.type", "transformer"}, {"train.precision", "bf16"}}}) {
     const ResolvedVariant variant = Must(given);
     v1::Variant received;
     ASSERT_TRUE(received.ParseFromString(VariantToProto(variant).SerializeAsString()));
@@ -45,8 +46,18 @@ TEST(VariantWire, GoesThereAndBackThroughBytes) {
   }
 }
 
+TEST(VariantWire, RefusesOtherNumericsOfItsOwn) {
+  v1::Variant message =
+      VariantToProto(Must({{"model.type", "transformer"}, {"train.precision", "bf16"}}));
+  FindParam(message, "numerics.bf16")->mutable_value()->set_integer(1);
+  const absl::Status status = VariantFromProto(message).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("numerics.bf16"));
+}
+
 TEST(VariantWire, KeysAreSorted) {
-  const v1::Variant message = VariantToProto(Must({{"train.steps", int64_t{3}}}));
+  const v1::Variant message =
+      VariantToProto(Must({{"model.type", "transformer"}, {"train.precision", "bf16"}}));
   for (int i = 1; i < message.params_size(); ++i) {
     EXPECT_LT(message.params(i - 1).key(), message.params(i).key());
   }

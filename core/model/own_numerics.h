@@ -1,0 +1,21 @@
+#pragma once
+// Versions of parts of the numerics that only some variants use. They go with a variant as keys
+// "numerics.PART", part of its identity, wherever it is kept or sent; nobody may set them.
+
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "core/model/variant.h"
+
+namespace saffron {
+
+// By this program, of a variant with these keys: {"numerics.bf16": kBf16NumericsVersion} where
+// train.precision is bf16, else nothing.
+std::map<std::string, ParamValue> OwnNumerics(const std::map<std::string, ParamValue>& params);
+
+// Takes such keys out of `params`. FAILED_PRECONDITION, naming both versions, where they are not
+// those of this program; variants from before there were versions have version 1.
+absl::Status TakeOwnNumerics(std::map<std::string, ParamValue>* params);
+
+}  // namespace saffron
