@@ -98,7 +98,14 @@ absl::StatusOr<TransformerShape> ReadShape(const Safetensors& file) {
     return absl::InvalidArgumentError("holds no transformer (its metadata has no \"shape\")");
   }
   ASSIGN_OR_RETURN(TransformerShape parsed, ParseShapeJson(*shape));
-  // A shape from anywhere: what it says must be there before memory is taken for it.
+  // A shape from anywhere: what it says must be there before memory is taken for it. Layers have
+  // their text; experts are but a number.
+  for (const TransformerLayerShape& layer : parsed.layers) {
+    if (static_cast<size_t>(layer.moe.experts) <= file.tensors().size()) continue;
+    return absl::InvalidArgumentError(absl::StrCat("its shape has a layer of ", layer.moe.experts,
+                                                   " experts, the file ", file.tensors().size(),
+                                                   " tensors"));
+  }
   for (const ParameterTensor& tensor : LayOut(parsed).tensors) {
     const absl::StatusOr<TensorBytes> found = file.Tensor(tensor.name);
     const size_t bytes = sizeof(float) * static_cast<size_t>(tensor.size());

@@ -77,8 +77,9 @@ class Fields {
 
  private:
   absl::Status Wrong(const char* name, const std::string& wanted, const json& got) const {
-    return absl::InvalidArgumentError(absl::StrCat("shape: ", where_, name, ": want ", wanted,
-                                                   ", got ", got.dump().substr(0, 40)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("shape: ", where_, name, ": want ", wanted, ", got ",
+                     got.dump(-1, ' ', /*ensure_ascii=*/true).substr(0, 40)));
   }
 
   const json& object_;

@@ -7,7 +7,10 @@
 #include "core/checkpoint/arena_tensors.h"
 #include "core/checkpoint/safetensors.h"
 #include "core/data/utf8.h"
+#include "core/derive/growable_file.h"
+#include "core/train/routing_file.h"
 #include "core/train/training_state.h"
+#include "core/transformer/shape_json.h"
 
 namespace saffron {
 namespace {
@@ -17,6 +20,22 @@ void CheckRefusal(const absl::Status& status) {
   const std::string_view message(status.message().data(), status.message().size());
   CHECK(!message.empty() && message.size() < 10'000);
   CHECK(!FirstInvalidUtf8(message).has_value()) << message;
+}
+
+// What grows and what trials start from: a shape that says more than the file holds takes no
+// memory.
+void FuzzModel(const Safetensors& file, size_t data) {
+  const absl::StatusOr<TransformerShape> shape = ReadShape(file);
+  const absl::StatusOr<GrowableModel> model = ReadGrowable(file);
+  if (!model.ok()) return CheckRefusal(model.status());
+  CHECK(shape.ok()) << shape.status();
+  CHECK(ShapeJson(*shape) == ShapeJson(model->shape));
+  size_t numbers = 0;
+  for (const ParameterTensor& tensor : LayOut(*shape).tensors) {
+    numbers += static_cast<size_t>(tensor.size());
+  }
+  for (const StoredState& state : model->state) numbers += state.matrix.values.size();
+  CHECK(numbers * sizeof(float) <= data) << numbers << " numbers in " << data << " bytes";
 }
 
 void FuzzFile(std::string_view file) {
@@ -37,6 +56,10 @@ void FuzzFile(std::string_view file) {
       {.name = "bias", .begin = 8, .cols = 3}};
   (void)ReadTensors(*parsed, "", layout, absl::MakeSpan(array));
   (void)ReadDoubles(*parsed, "curve.value").status();
+  for (const char* table : {"experts", "layers", "trace"}) {
+    (void)ReadRouting(*parsed, table).status();
+  }
+  FuzzModel(*parsed, data);
 }
 
 }  // namespace

@@ -77,6 +77,12 @@ std::string Refusal(const std::string& from, const std::string& to) {
   return std::string(read.status().message());
 }
 
+TEST(ShapeJson, ErrorsQuoteNoHalfCharacter) {
+  std::string word = "a";
+  for (int i = 0; i < 30; ++i) word += "\xC3\xA9";
+  for (const char c : Refusal("geglu", word)) EXPECT_GE(c, ' ');
+}
+
 TEST(ShapeJson, ErrorsNameTheField) {
   EXPECT_THAT(Refusal("\"width\":12", "\"width\":1.5"), HasSubstr("width: want a whole number"));
   EXPECT_THAT(Refusal("\"width\":12", "\"width\":-12"), HasSubstr("width: want a whole number"));
