@@ -66,8 +66,9 @@ struct EvidenceRow {
 // once is still there, as likely as 1 in all tokens, though no context knows it any more; so in
 // short texts training sees rare targets a little too likely. The first few targets of the text,
 // which have no longest context, keep their continuation counts. A level of continuation counts
-// whose longer context is no level of the shape (order 2 with template 1.3) goes by a bit of its
-// own, and may leave out a target that it had not counted: too little evidence, never too much.
+// whose longer context is no level of the shape (orders 1 and 2 with template 1.3) goes by a bit of
+// its own, whether y followed the context once: where it did more often, a continuation that rests
+// on this target alone stays.
 enum class Counted : uint8_t { kAsIs, kLeftOut };
 
 // Not thread-safe.
