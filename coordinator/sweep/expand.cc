@@ -39,12 +39,15 @@ struct DigestHash {
 };
 
 // The identity of a variant that starts from another one's model.
-std::string InitDigest(const std::string& own, const std::string& parent, const VariantInit& init) {
+std::string InitDigest(const std::string& own, const std::string& parent, const VariantInit& init,
+                       bool upcycled) {
   std::string text = absl::StrCat("init_from 1\n", own, "\n", parent, "\nseed ",
                                   init.seed ? absl::StrCat(*init.seed) : "same", "\ncheckpoint ",
                                   init.best ? "best" : "last", "\n");
   for (const std::string& derive : init.derive) absl::StrAppend(&text, "derive ", derive, "\n");
   if (init.reset_state) text += "state reset\n";
+  // The first numerics of dense models that become sparse gave every expert all of a moment.
+  if (upcycled) text += "experts 2\n";
   return Sha256Hex(text);
 }
 
@@ -203,8 +206,9 @@ class Expander {
   // Whether the parent's model can be what the variant starts from; else a problem.
   bool StartsFrom(const VariantInit& init, const PlannedInit& planned,
                   const ResolvedVariant& variant, const BlockExpander& expander) {
-    const absl::Status fits =
-        CheckStart(result_.variants[init.parent].variant, variant, init.derive);
+    const ResolvedVariant& parent = result_.variants[init.parent].variant;
+    absl::Status fits = CheckStart(parent, variant, init.derive);
+    if (fits.ok() && planned.keep_state) fits = CheckKeepsState(parent, variant);
     if (fits.ok()) return true;
     problems_.Add(planned.place, "init_from", absl::StrCat(fits.message(), expander.Where()));
     return false;
@@ -250,7 +254,12 @@ class Expander {
   // The index of the variant, new or known.
   size_t Add(ResolvedVariant variant, VariantOrigin origin, std::optional<VariantInit> init = {}) {
     std::string digest = variant.Digest();
-    if (init) digest = InitDigest(digest, result_.variants[init->parent].digest, *init);
+    if (init) {
+      const ExpandedVariant& parent = result_.variants[init->parent];
+      const bool upcycled =
+          variant.Has("model.expert_top") && !parent.variant.Has("model.expert_top");
+      digest = InitDigest(digest, parent.digest, *init, upcycled);
+    }
     BlockStatistics& statistics = result_.blocks[origin.block];
     if (const auto known = index_.find(digest); known != index_.end()) {
       ++statistics.collapsed;

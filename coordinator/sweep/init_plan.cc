@@ -90,6 +90,12 @@ class InitPlanner {
       Fail(init, "init_from.state", "want keep or reset, got another");
     }
     planned.reset_state = init.state() == v1::InitFrom::RESET;
+    planned.keep_state = init.state() == v1::InitFrom::KEEP;
+    if (planned.keep_state && planned.best) {
+      Fail(init, "init_from.state",
+           "want reset with checkpoint: best, which is a model without its optimiser's state, got "
+           "keep; checkpoint: last has that state");
+    }
     plan_->blocks[i].init = std::move(planned);
   }
 

@@ -64,6 +64,7 @@ struct PlannedInit {
   bool best = false;                          // the best checkpoint, not the last
   std::vector<std::string> derive = {};
   bool reset_state = false;  // of the optimiser
+  bool keep_state = false;   // it is asked for by name, not by default: it must be possible
 };
 
 struct PlannedBlock {

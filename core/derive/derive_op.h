@@ -8,17 +8,19 @@
 //   key:32           size of every head's query and key
 //   hidden:128       width of the residual stream
 //   layers:6         layers, new ones on top                    layers:6@0  before layer 0
-//   experts:8        copies of every dense MLP behind a router, the top two of which work
+//   experts:8        copies of every dense MLP behind a router, the top two of which work, always
 //
 // An operator is NAME:SIZE[@LAYERS]; operators of a list stand after one another, separated by
 // commas or spaces, and are applied in that order.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/transformer/moe_shape.h"
 
 namespace saffron {
 
@@ -41,6 +43,9 @@ struct DeriveOp {
   // Ascending: the layers it is for, all when empty; of kLayers, the one that new layers come
   // before, on top when empty. Always empty for kHidden.
   std::vector<int> layers = {};
+  // Of kExperts: how the new layers route, their number of experts apart. Unset: by two choices
+  // that are always taken, with room for every token. It is no part of the text.
+  std::optional<MoeShape> moe = {};
 
   std::string Text() const;  // canonical; parses to the same operator
 };

@@ -33,6 +33,14 @@ absl::Status Grow(const DeriveOp& op, TransformerShape& shape) {
     return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": want a place from 0 to ", layers,
                                                    " for new layers, got ", position));
   }
+  for (size_t i = position; i < layers; ++i) {
+    const MoeShape& moe = shape.layers[i].moe;
+    if (!moe.sparse() || moe.top < 2 || moe.second != SecondPolicy::kRandom) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        op.Text(), " is not exact: layer ", i,
+        " draws by its number which choices of experts it takes (model.second_policy random), and "
+        "new layers below would change that; want new layers above it, or another policy"));
+  }
   const TransformerLayerShape like = shape.layers[position > 0 ? position - 1 : 0];
   shape.layers.insert(shape.layers.begin() + static_cast<std::ptrdiff_t>(position),
                       static_cast<size_t>(count) - layers, like);

@@ -21,15 +21,16 @@ double KeptShare(const std::vector<int64_t>& from) {
   return static_cast<double>(kept) / static_cast<double>(from.size());
 }
 
-// Of an optimiser's numbers when the parameters are multiplied by c.
-double StateScale(StateKind kind, double c) {
+// Of an optimiser's numbers.
+double StateScale(StateKind kind, const TensorMap& map) {
+  const double of_gradient = map.gradient_share / map.scale;
   switch (kind) {
     case StateKind::kFirst:
-      return 1 / c;
+      return of_gradient;
     case StateKind::kSecond:
-      return 1 / (c * c);
+      return of_gradient * of_gradient;
     case StateKind::kUpdate:
-      return c;
+      return map.scale;
   }
   CHECK(false) << "kind " << static_cast<int>(kind);
   return 1;
@@ -69,7 +70,7 @@ StateMatrix MapState(const TensorMap& map, StateKind kind, const StateMatrix& st
   const bool over_rows = state.rows == 1 && map.from_rows > 1;
   const std::vector<int64_t>& row_from = over_rows ? *one : map.rows;
   const std::vector<int64_t>& col_from = over_columns ? *one : map.cols;
-  double scale = StateScale(kind, map.scale);
+  double scale = StateScale(kind, map);
   if (over_columns) scale *= KeptShare(map.cols);
   if (over_rows) scale *= KeptShare(map.rows);
   StateMatrix child = {static_cast<int64_t>(row_from.size()),

@@ -25,6 +25,9 @@ struct TensorMap {
   // The parent's row (column) for each of the child's; -1: new. Empty where `from` is.
   std::vector<int64_t> rows, cols;
   double scale = 1;  // of kept entries
+  // Of the parent tensor's gradient that this one is expected to have, where it is one of several
+  // that do its work.
+  double gradient_share = 1;
   NewEntries fill = NewEntries::kFree;
 
   // Kept, not new, at (row, col).
@@ -41,9 +44,10 @@ std::vector<double> MapParameters(const TensorMap& map, absl::Span<const double>
                                   absl::Span<const double> fresh);
 
 // An optimiser's array of the parent's tensor, moved to the child's: by the chain rule a parameter
-// that was multiplied by c has its gradient divided by c. New entries are zero. `state` is
-// [rows, cols] of the parent's tensor; or, for means over rows or columns, [1, cols] or [rows, 1],
-// which stay such means: of a matrix whose new entries are zero.
+// that was multiplied by c has its gradient divided by c, and by gradient_share it has that part of
+// it. New entries are zero. `state` is [rows, cols] of the parent's tensor; or, for means over rows
+// or columns, [1, cols] or [rows, 1], which stay such means: of a matrix whose new entries are
+// zero.
 struct StateMatrix {
   int64_t rows = 0, cols = 0;
   std::vector<double> values = {};  // row-major

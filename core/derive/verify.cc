@@ -22,13 +22,13 @@ struct Probe {
   int64_t length = 0;
 };
 
-Probe MakeProbe(const TransformerShape& shape) {
+Probe MakeProbe(int vocab, int context) {
   Probe probe;
-  probe.length = std::min<int64_t>(shape.context, kProbeTokens / kProbeSequences);
+  probe.length = std::min<int64_t>(context, kProbeTokens / kProbeSequences);
   const CounterRandom random(0, RandomPurpose::kTest);
   for (int64_t i = 0; i < kProbeSequences * probe.length; ++i) {
-    probe.tokens.push_back(static_cast<int32_t>(
-        random.Below(static_cast<uint64_t>(i), static_cast<uint64_t>(shape.vocab))));
+    probe.tokens.push_back(
+        static_cast<int32_t>(random.Below(static_cast<uint64_t>(i), static_cast<uint64_t>(vocab))));
   }
   return probe;
 }
@@ -61,9 +61,9 @@ double MaxChange(const std::vector<T>& a, const std::vector<T>& b) {
 
 absl::StatusOr<DerivationReport> MeasureChange(const GrowableModel& parent,
                                                const GrowableModel& child) {
-  CHECK(parent.shape.vocab == child.shape.vocab && parent.shape.context == child.shape.context)
-      << "growing keeps vocabulary and context";
-  const Probe probe = MakeProbe(parent.shape);
+  CHECK(parent.shape.vocab == child.shape.vocab) << "growing keeps the vocabulary";
+  const Probe probe =
+      MakeProbe(parent.shape.vocab, std::min(parent.shape.context, child.shape.context));
   DerivationReport report;
   report.probe_tokens = static_cast<int64_t>(probe.tokens.size());
   {

@@ -33,7 +33,8 @@ absl::StatusOr<Derivation> DeriveAndVerify(const GrowableModel& parent,
                                            const std::vector<DeriveOp>& ops,
                                            const FreshModel& fresh, uint64_t seed);
 
-// Runs both on the probe. RESOURCE_EXHAUSTED when there is no memory.
+// Runs both, of one vocabulary, on a probe that fits both contexts. RESOURCE_EXHAUSTED when there
+// is no memory.
 absl::StatusOr<DerivationReport> MeasureChange(const GrowableModel& parent,
                                                const GrowableModel& child);
 // FAILED_PRECONDITION as above.

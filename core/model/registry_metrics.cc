@@ -92,8 +92,9 @@ std::vector<MetricSpec> MakeMetrics() {
        kDeterministic},
       {"init/step", "steps", "Steps that made the parent's model, with init_from.", kDeterministic},
       {"init/max_change", "",
-       "Largest change of a logit, on random tokens in double precision, when a transformer was "
-       "grown out of its parent; above 1e-10 the trial fails.",
+       "Largest difference of a logit, on random tokens in double precision, between a transformer "
+       "before its first step and its parent. By more than 1e-10 growing fails the trial; other "
+       "settings of routers that the parent had may show here.",
        kDeterministic},
       {"init/max_change_float", "",
        "The same with parameters and arithmetic in float; at most 1e-4 of the largest logit.",

@@ -105,6 +105,7 @@ class Run {
         keep_best_(inputs.variant.String("train.keep") == "best"),
         patience_(inputs.variant.Int("train.patience")),
         checkpoints_(inputs),
+        remember_best_(keep_best_ || checkpoints_.Keeps("best") || checkpoints_.Keeps("last")),
         pace_(inputs.env.checkpoints) {
     state_.best_nats = std::numeric_limits<double>::infinity();
     state_.optimizer_steps = optimizer.steps_done();
@@ -261,13 +262,24 @@ class Run {
     state_.best_nats = nats;
     state_.evaluations_since = 0;
     state_.best_step = step;
-    if (!keep_best_) return;
+    if (!remember_best_) return;
     const absl::Span<const float> parameters = model_.arena().parameters();
     state_.best_parameters.assign(parameters.begin(), parameters.end());
     state_.best_unaveraged.assign(Averaged().begin(), Averaged().end());
   }
 
-  // Puts the parameters to keep into the arena.
+  // Whether the present parameters, their average and the optimiser's state are numbers.
+  bool IsFinite() {
+    const auto all = [](absl::Span<const float> values) {
+      return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
+    };
+    const std::vector<StateArray<float>> state = optimizer_.State();
+    return all(model_.arena().parameters()) && all(Averaged()) &&
+           std::all_of(state.begin(), state.end(),
+                       [&](const StateArray<float>& array) { return all(array.values); });
+  }
+
+  // Puts the parameters to keep into the arena: of a run that diverged, the best before.
   BackpropReport Report() {
     BackpropReport report;
     report.diverged = diverged_;
@@ -277,11 +289,16 @@ class Run {
     report.train_loss = state_.train_loss;
     report.train_seconds = state_.train_seconds;
     report.evaluate_seconds = state_.evaluate_seconds;
-    if (!diverged_ && checkpoints_.Keeps("last")) checkpoints_.SaveState(state_, Memory(), "last");
+    report.has_last = checkpoints_.Keeps("last") && (!diverged_ || IsFinite());
+    if (report.has_last) checkpoints_.SaveState(state_, Memory(), "last");
     report.frozen_parameters = extras_.groups.frozen_parameters();
     SwapAveraged();
-    if (!state_.best_parameters.empty()) {
-      report.best_step = state_.best_step;
+    report.has_good = !diverged_ || !state_.best_parameters.empty();
+    // What is remembered for checkpoints alone has no part in what is reported.
+    if (keep_best_ && !state_.best_parameters.empty()) report.best_step = state_.best_step;
+    report.model_step = state_.step;
+    if ((keep_best_ || diverged_) && !state_.best_parameters.empty()) {
+      report.model_step = state_.best_step;
       if (state_.best_step != state_.step) {
         std::copy(state_.best_parameters.begin(), state_.best_parameters.end(),
                   model_.arena().parameters().begin());
@@ -306,6 +323,8 @@ class Run {
   const bool keep_best_;
   const int64_t patience_;
   const CheckpointWriter checkpoints_;
+  // A run that keeps its last parameters, too, falls back on the best should it diverge.
+  const bool remember_best_;
   CheckpointPace pace_;
   TrainingState state_;
   bool diverged_ = false;

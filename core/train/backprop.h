@@ -24,8 +24,13 @@ absl::StatusOr<std::unique_ptr<Optimizer<float>>> MakeOptimizerOf(const Resolved
 struct BackpropReport {
   bool diverged = false;
   std::string message;  // why it diverged
+  // Whether the arena holds a model whose evaluation was finite and no blow-up: a run that diverged
+  // has one where one was remembered.
+  bool has_good = true;
+  bool has_last = false;  // whether the state was saved as "last"
   int64_t steps_done = 0;
-  int64_t best_step = 0;  // step of the parameters left in the arena
+  int64_t best_step = 0;   // of the best evaluation with train.keep best, else the last
+  int64_t model_step = 0;  // of the parameters left in the arena
   int64_t evaluated_targets = 0;
   int64_t frozen_parameters = 0;  // that train.freeze kept out
   // With train.ema: the parameters without averaging, of the same step; the arena has the average.
@@ -35,7 +40,8 @@ struct BackpropReport {
   double evaluate_seconds = 0;
 };
 
-// Runs train.steps steps on the model's parameters and leaves in them what train.keep asks for.
+// Runs train.steps steps on the model's parameters and leaves in them what train.keep asks for; the
+// best so far when it diverges, where checkpoints are asked for or train.keep is best.
 // Records "train/loss", "valid/nats_per_token" and "valid/perplexity" at every evaluation; the
 // first is before step 1. With train.ema the latter two are of the averaged parameters, and
 // "raw/valid/nats_per_token" is of the others. Prepares `optimizer`, which goes on with what

@@ -56,13 +56,19 @@ absl::StatusOr<Grown> Grow(const Safetensors& file, const StartFrom& from,
   ASSIGN_OR_RETURN(const std::vector<DeriveOp> ops, PlanGrowth(parent.shape, variant, from.derive));
   Grown grown;
   if (ops.empty()) {
-    grown.model = std::move(parent);
+    grown.model = parent;
   } else {
     ASSIGN_OR_RETURN(Derivation derivation, DeriveAndVerify(parent, ops, DrawTransformer, seed));
     grown.model = std::move(derivation.child);
     grown.report = std::move(derivation.report);
   }
+  const std::string exact = ShapeJson(grown.model.shape);
   ASSIGN_OR_RETURN(grown.model.shape, AdaptShape(grown.model.shape, variant, HowGrown(ops)));
+  // What the variant says otherwise of routers that the parent had may change what they do. That is
+  // what its keys ask for; what is told of it is the model that will be trained.
+  if (ShapeJson(grown.model.shape) != exact) {
+    ASSIGN_OR_RETURN(grown.report, MeasureChange(parent, grown.model));
+  }
   return grown;
 }
 

@@ -54,6 +54,17 @@ bool Decides(const std::string& type, const std::string& key) {
          (absl::StartsWith(key, "solve.") || key == "train.init" || key == "data.tokens");
 }
 
+// The routers that the variant's new sparse layers will have are part of what growing makes.
+void AddRouting(const TransformerShape& wants, std::vector<DeriveOp>& ops) {
+  for (const TransformerLayerShape& layer : wants.layers) {
+    if (!layer.moe.sparse()) continue;
+    for (DeriveOp& op : ops) {
+      if (op.kind == DeriveKind::kExperts) op.moe = layer.moe;
+    }
+    return;  // the others route alike
+  }
+}
+
 absl::Status CheckSameModel(const std::string& type, const ResolvedVariant& parent,
                             const ResolvedVariant& child) {
   for (const ResolvedVariant* v : {&parent, &child}) {
@@ -89,15 +100,37 @@ absl::Status CheckStart(const ResolvedVariant& parent, const ResolvedVariant& ch
   return CheckSameModel(type, parent, child);
 }
 
+absl::Status CheckKeepsState(const ResolvedVariant& parent, const ResolvedVariant& child) {
+  if (child.String("model.type") == "noop") return absl::OkStatus();
+  for (const ResolvedVariant* v : {&parent, &child}) {
+    if (IntOr0(*v, "train.steps") > 0) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "state: train.steps of the ", v == &parent ? "parent" : "child",
+        " is 0, so that it has no optimiser; want reset, or steps for an optimiser to take"));
+  }
+  // The two differ in how weights decay alone.
+  const auto kind = [](const ResolvedVariant& v) {
+    const std::string& name = v.String("train.optimizer");
+    return name == "adamw" ? std::string("adam") : name;
+  };
+  if (kind(parent) == kind(child)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("state: train.optimizer of the parent is ", parent.String("train.optimizer"),
+                   ", here it is ", child.String("train.optimizer"),
+                   ", which remembers other things; want reset, or the parent's optimiser"));
+}
+
 absl::StatusOr<std::vector<DeriveOp>> PlanGrowth(const TransformerShape& parent,
                                                  const ResolvedVariant& child,
                                                  const std::vector<std::string>& derive) {
+  const TransformerShape wants = ShapeOf(child, parent.vocab);
   std::vector<DeriveOp> ops;
   if (derive.empty()) {
-    ASSIGN_OR_RETURN(ops, OpsBetween(parent, ShapeOf(child, parent.vocab)));
+    ASSIGN_OR_RETURN(ops, OpsBetween(parent, wants));
   } else {
     ASSIGN_OR_RETURN(ops, ParseDeriveOps(absl::StrJoin(derive, ",")));
   }
+  AddRouting(wants, ops);
   TransformerShape shape = parent;
   for (const DeriveOp& op : ops) {
     ASSIGN_OR_RETURN(shape, ExpandShape(shape, op));

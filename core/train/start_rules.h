@@ -25,9 +25,15 @@ namespace saffron {
 absl::Status CheckStart(const ResolvedVariant& parent, const ResolvedVariant& child,
                         const std::vector<std::string>& derive);
 
+// Whether the optimiser of a trial of `child` can go on with the state that one of `parent` had
+// after its last step. FAILED_PRECONDITION: one of the two takes no steps, or their optimisers
+// remember other things; says what to do.
+absl::Status CheckKeepsState(const ResolvedVariant& parent, const ResolvedVariant& child);
+
 // The operators that turn a model of shape `parent` into one that `child`, a transformer, wants:
-// those of `derive`, or where that is empty, those of OpsBetween. Errors of ParseDeriveOps,
-// ExpandShape and AdaptShape.
+// those of `derive`, or where that is empty, those of OpsBetween; new sparse layers route as the
+// child's keys say. Errors of ParseDeriveOps, ExpandShape (settings of a router with which that is
+// not exact, by key) and AdaptShape.
 absl::StatusOr<std::vector<DeriveOp>> PlanGrowth(const TransformerShape& parent,
                                                  const ResolvedVariant& child,
                                                  const std::vector<std::string>& derive);

@@ -79,13 +79,14 @@ absl::Status EvaluateSplits(const std::string& prefix, TrialModel& model, const 
   return absl::OkStatus();
 }
 
-// The model that the metrics are of. Where no step was made, it is the last one, too.
-void KeepModel(TrialModel& model, int64_t step, bool is_tuned, const TrialInputs& inputs) {
+// The model that the metrics are of; of a trial that diverged, its last good one. It stands for the
+// last one, too, where no step was made or the last state is not finite.
+void KeepModel(TrialModel& model, int64_t step, bool has_last, const TrialInputs& inputs) {
   const CheckpointWriter checkpoints(inputs);
   Trainable* const trainable = model.trainable();
   if (trainable == nullptr) return;
   if (checkpoints.Keeps("best")) checkpoints.SaveModel("best", step, *trainable);
-  if (!is_tuned && checkpoints.Keeps("last")) checkpoints.SaveModel("last", step, *trainable);
+  if (!has_last && checkpoints.Keeps("last")) checkpoints.SaveModel("last", step, *trainable);
 }
 
 void KeepRouting(const TrialModel& model, int64_t step, const TrialInputs& inputs) {
@@ -157,10 +158,12 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
   }
   metrics["time/evaluate_s"] = report.evaluate_seconds + phase.Lap();
 
-  if (result.outcome == TrainOutcome::kSucceeded) {
-    KeepModel(model, report.best_step, is_tuned, inputs);
-    KeepRouting(model, report.best_step, inputs);
+  // Without backpropagation a start that is no good is all there is.
+  const bool succeeded = result.outcome == TrainOutcome::kSucceeded;
+  if (succeeded || (is_tuned && report.has_good)) {
+    KeepModel(model, report.model_step, report.has_last, inputs);
   }
+  if (succeeded) KeepRouting(model, report.best_step, inputs);
   model.Describe(&metrics);
   beginning.Describe(&metrics);
   if (is_tuned) {

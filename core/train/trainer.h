@@ -61,7 +61,9 @@ struct CheckpointPlan {
   // training.
   double worth_s = 1;
   // Which checkpoints a trial leaves when it has a result, as PREFIX-ROLE.safetensors: the model
-  // that its metrics are of ("best"), the state after its last step ("last").
+  // that its metrics are of ("best"), the state after its last step ("last"). One that diverged
+  // leaves the best model that it had at an evaluation before ("best", where there was one), and
+  // the last state as far as all of it is finite, else that model ("last").
   std::vector<std::string> keep = {};
   // Whether a trial of a model with routers leaves what they did, as PREFIX-routing.safetensors.
   bool keep_routing = false;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -145,6 +146,30 @@ TEST_F(GrowthTest, AParentThatLeftNoCheckpointIsMadeAgain) {
                 .exit_code,
             0);
   EXPECT_EQ(scene_.DeterministicMetrics(), scene_.DeterministicMetrics("alone.db"));
+}
+
+TEST_F(GrowthTest, ATrialThatDivergesKeepsItsLastGoodModelAndHasNoChildren) {
+  // The rate grows with every step until it is far too large.
+  const std::string warming = absl::StrReplaceAll(
+      kParent, {{"train.steps: 30\n", "train.steps: 400\n  train.optimizer: sgd\n"},
+                {"train.lr: 0.01\n", "train.lr: 100\n  train.warmup: 400\n"}});
+  const Ended ran = scene_.Run({"run", Sweep(warming + R"(  train.eval_every: 5
+blocks:
+  - name: grown
+    init_from: {variant: baseline}
+    parameters: {model.mlp_width: {value: 24}}
+)"),
+                                "--workers", "1", "--keep", "best,last"});
+  EXPECT_EQ(scene_.One("SELECT group_concat(state, ' ') FROM trials"), "diverged cancelled")
+      << ran.err;
+  EXPECT_EQ(scene_.One("SELECT count(DISTINCT role) FROM artifacts WHERE trial = 1 AND "
+                       "kind = 'checkpoint' AND deleted_us IS NULL"),
+            "2");
+  const Ended eval = scene_.Run(
+      {"model", "eval", "1", "--checkpoint", "best", "--split", "valid", "--output", "json"});
+  ASSERT_EQ(eval.exit_code, 0) << eval.err;
+  EXPECT_LT(nlohmann::json::parse(eval.out).at(0).at("value").get<double>(), 64)
+      << "as if all words were equally likely";
 }
 
 TEST_F(GrowthTest, WhatCannotGrowIsRefusedByThePlan) {

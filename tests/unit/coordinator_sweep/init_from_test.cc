@@ -74,6 +74,43 @@ TEST(InitFromTest, EverythingAboutTheParentIsPartOfTheIdentity) {
   }
 }
 
+TEST(InitFromTest, StateThatIsAskedForMustBeThere) {
+  const auto init = [](const std::string& how, const std::string& more = "") {
+    const std::string head = "baseline: {train.steps: 5, ";
+    return head + std::string(kSmall).substr(std::string("baseline: {").size()) +
+           "  - name: grown\n    init_from: {variant: 'small #0'" + how +
+           "}\n    parameters: {model.mlp_width: {value: 128}" + more + "}\n";
+  };
+  const std::string muon = ", train.optimizer: {value: muon}";
+  EXPECT_THAT(ErrorOf(init(", checkpoint: best, state: keep")),
+              HasSubstr("init_from.state: want reset with checkpoint: best"));
+  EXPECT_THAT(ErrorOf(init(", state: keep", muon)),
+              HasSubstr("init_from: state: train.optimizer of the parent is"));
+  // By default it goes along as far as it can.
+  const std::string kept = MustExpand(init(", state: keep")).variants.back().digest;
+  EXPECT_EQ(MustExpand(init("")).variants.back().digest, kept);
+  EXPECT_TRUE(MustExpand(init(", checkpoint: best")).variants.back().init.has_value());
+  EXPECT_TRUE(MustExpand(init("", muon)).variants.back().init.has_value());
+  EXPECT_TRUE(MustExpand(init(", state: reset", muon)).variants.back().init.has_value());
+}
+
+TEST(InitFromTest, RoutersWithWhichADenseModelWouldChangeAreRefused) {
+  const auto experts = [](const std::string& settings) {
+    return std::string(kSmall) +
+           "  - name: sparse\n    init_from: {variant: 'small #0'}\n    parameters: "
+           "{model.mlp_width: {value: 32}, model.experts: {value: 8}" +
+           settings + "}\n";
+  };
+  EXPECT_THAT(ErrorOf(experts("")), AllOf(HasSubstr("s.yaml:6:"),
+                                          HasSubstr("experts:8 is not exact: "
+                                                    "model.second_policy is random: want all"),
+                                          HasSubstr("model.eval_capacity is 2: want at least 8")));
+  EXPECT_EQ(MustExpand(experts(", model.second_policy: {value: all}, model.eval_capacity: "
+                               "{value: 8}, model.expert_top: {values: [2, 3]}"))
+                .variants.size(),
+            5u);
+}
+
 TEST(InitFromTest, ParentsAreNamedByBlockPositionOrDifference) {
   const Expansion e = MustExpand(std::string(kSmall) +
                                  "  - name: one\n"

@@ -66,6 +66,64 @@ TEST(Upcycling, NeedsEveryOneOfItsConditions) {
   EXPECT_GT(change("experts:2", [](MoeShape& moe) { moe.eval_capacity_factor = 0.7; }), kVisible);
 }
 
+// "experts:N" with the routing of a variant, as trials grow.
+std::vector<DeriveOp> Experts(const std::string& text, const MoeShape& moe) {
+  std::vector<DeriveOp> ops = ParseDeriveOps(text).value();
+  for (DeriveOp& op : ops) op.moe = moe;
+  return ops;
+}
+
+TEST(Upcycling, IsExactHoweverManyAreChosenAndBesideADenseMlp) {
+  for (const NamedShape& named : RmsShapes()) {
+    if (named.shape.layers[0].moe.sparse()) continue;
+    const GrowableModel parent = MakeModel(named.shape, 1);
+    for (const int top : {1, 2, 3, 4}) {
+      for (const DensePlace dense : {DensePlace::kNone, DensePlace::kBefore, DensePlace::kAfter}) {
+        const MoeShape moe = {.top = top,
+                              .capacity_factor = 1.25,  // of training
+                              .eval_capacity_factor = 4,
+                              .second = SecondPolicy::kAll,
+                              .dense = dense};
+        const auto child = Derive(parent, Experts("experts:4,mlp:+2", moe), DrawModel, 5);
+        ASSERT_TRUE(child.ok()) << child.status();
+        for (const TransformerLayerShape& layer : child->shape.layers) {
+          EXPECT_EQ(layer.moe.top, top);
+          EXPECT_EQ(layer.moe.dense, dense);
+          EXPECT_EQ(layer.moe.capacity_factor, 1.25);
+        }
+        EXPECT_LE(MaxDifference(LogitsOf(*child), LogitsOf(parent)), kExact) << named.name << top;
+      }
+    }
+  }
+}
+
+// The error names what to change, and what it refuses does change the model.
+TEST(Upcycling, WithSettingsThatAreNotExactIsRefusedByTheirKeys) {
+  const GrowableModel parent = MakeModel(RmsShapes()[1].shape, 2);
+  const MoeShape exact = {.eval_capacity_factor = 4, .second = SecondPolicy::kAll};
+  const auto refusal = [&](auto spoil) {
+    MoeShape moe = exact;
+    spoil(moe);
+    GrowableModel child = Derive(parent, Experts("experts:4", exact), DrawModel, 5).value();
+    for (TransformerLayerShape& layer : child.shape.layers) spoil(layer.moe);
+    EXPECT_GT(MaxDifference(LogitsOf(child), LogitsOf(parent)), kVisible);
+    const auto refused = Derive(parent, Experts("experts:4", moe), DrawModel, 5);
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(refused.status().message());
+  };
+  EXPECT_THAT(refusal([](MoeShape& moe) { moe.second = SecondPolicy::kRandom; }),
+              HasSubstr("experts:4 is not exact: model.second_policy is random: want all"));
+  EXPECT_THAT(refusal([](MoeShape& moe) { moe.second = SecondPolicy::kThreshold; }),
+              HasSubstr("model.second_policy is threshold: want all"));
+  EXPECT_THAT(refusal([](MoeShape& moe) { moe.second = SecondPolicy::kNone; }),
+              HasSubstr("model.second_policy is none: want all"));
+  EXPECT_THAT(refusal([](MoeShape& moe) { moe.top = 1, moe.gates = MoeGates::kAll; }),
+              HasSubstr("model.expert_top is 1: want 2 or more"));
+  // Of 6 tokens, 4 find room: the least capacity.
+  EXPECT_THAT(refusal([](MoeShape& moe) { moe.eval_capacity_factor = 1; }),
+              HasSubstr("model.eval_capacity is 1: want at least 4"));
+}
+
 TEST(Upcycling, OfSparseLayersIsRefused) {
   const GrowableModel sparse = MakeModel(RmsShapes().back().shape, 2);
   EXPECT_THAT(Refusal(sparse, "experts:8"), HasSubstr("want a dense layer"));
@@ -80,7 +138,9 @@ TEST(Expansion, ComposesInAnyOrderWithRepeats) {
   const char* const pool[] = {"mlp:+2",     "mlp:x2@0",    "heads:x2",   "heads:+2@0", "value:+1",
                               "value:+3@1", "key:+2",      "key:x2@0",   "hidden:+3",  "hidden:+1",
                               "layers:+1",  "layers:+1@0", "layers:+1@1"};
+  const auto is_dense = [](const TransformerLayerShape& layer) { return !layer.moe.sparse(); };
   uint64_t draws = 0;
+  int upcycled = 0;
   for (int round = 0; round < 50; ++round) {
     const NamedShape& named = shapes[static_cast<size_t>(round) % shapes.size()];
     const GrowableModel parent = MakeModel(named.shape, 100 + static_cast<uint64_t>(round));
@@ -88,10 +148,18 @@ TEST(Expansion, ComposesInAnyOrderWithRepeats) {
     const uint64_t count = 2 + random.Below(draws++, 6);
     for (uint64_t i = 0; i < count; ++i) {
       ops += (i > 0 ? "," : "") + std::string(pool[random.Below(draws++, std::size(pool))]);
+      // Once, where all layers are dense: sparse ones have no other experts.
+      if (random.Below(draws++, 6) > 0 || ops.find("experts") != std::string::npos ||
+          !std::ranges::all_of(parent.shape.layers, is_dense)) {
+        continue;
+      }
+      ops += random.Below(draws++, 2) == 0 ? ",experts:3" : ",experts:4@0,experts:2@1";
+      ++upcycled;
     }
     EXPECT_LE(MaxDifference(LogitsOf(Grow(parent, ops)), LogitsOf(parent)), kExact)
         << named.name << " " << ops;
   }
+  EXPECT_GE(upcycled, 10);
 }
 
 TEST(Expansion, IsExactToSinglePrecisionInFloat) {
@@ -176,6 +244,54 @@ TEST(Expansion, EachRequiredZeroAndFactorIsNeeded) {
                            "layers.1.norm2.gain", "final_norm.gain"}) {
     EXPECT_EQ(factors.count(name), 1u) << name;
   }
+}
+
+// hidden:+5 by the rules for RMSNorm whatever the norm, with the gains' factor or without it.
+GrowableModel PadHidden(const GrowableModel& parent, bool scale_gains) {
+  TransformerShape twin = parent.shape;
+  twin.norm = NormKind::kRms;
+  const ModelExpansion expansion = ExpandModel(twin, ParseDeriveOps("hidden:+5")->front()).value();
+  std::map<std::string, TensorMap> maps;
+  for (const TensorMap& map : expansion.maps) maps[map.tensor.name] = map;
+  std::map<std::string, int64_t> begins;
+  for (const ParameterTensor& tensor : LayOut(parent.shape).tensors) {
+    begins[tensor.name] = tensor.begin;
+  }
+  GrowableModel child;
+  child.shape = expansion.shape;
+  child.shape.norm = parent.shape.norm;
+  const std::vector<double> fresh = DrawModel(child.shape, 5);
+  for (const ParameterTensor& tensor : LayOut(child.shape).tensors) {
+    std::vector<double> values(static_cast<size_t>(tensor.size()));
+    const auto from = maps.find(tensor.name);
+    if (from == maps.end()) {  // a norm's bias, on elements that were there
+      std::copy_n(parent.parameters.begin() + begins.at(tensor.name), parent.shape.width,
+                  values.begin());
+    } else {
+      TensorMap map = from->second;
+      map.tensor = tensor;
+      map.from_begin = begins.at(tensor.name);
+      const bool is_gain = tensor.name.find(".gain") != std::string::npos;
+      if (is_gain && !scale_gains) map.scale = 1;
+      values = MapParameters(map, parent.parameters,
+                             absl::MakeConstSpan(fresh).subspan(tensor.begin, tensor.size()));
+    }
+    child.parameters.insert(child.parameters.end(), values.begin(), values.end());
+  }
+  return child;
+}
+
+// Why hidden is refused under LayerNorm: the same construction that is exact under RMSNorm changes
+// logits as much as they are large, gains scaled or not.
+TEST(Expansion, HiddenUnderLayerNormWouldChangeTheModel) {
+  GrowableModel parent = MakeModel(LayerNormShape(), 2);
+  for (const bool scale_gains : {true, false}) {
+    EXPECT_GT(MaxDifference(LogitsOf(PadHidden(parent, scale_gains)), LogitsOf(parent)), 0.1);
+  }
+  TransformerShape shape = LayerNormShape();
+  shape.norm = NormKind::kRms;
+  parent = MakeModel(shape, 2);
+  EXPECT_LE(MaxDifference(LogitsOf(PadHidden(parent, true)), LogitsOf(parent)), kExact);
 }
 
 TEST(Expansion, FreeEntriesMayBeAnything) {
@@ -281,6 +397,10 @@ TEST(Expansion, WhatCannotBeIsRefusedByName) {
   EXPECT_THAT(Refusal(rope, "layers:+1@3"), HasSubstr("want a place from 0 to 2"));
   EXPECT_THAT(Refusal(rope, "layers:x900000"), HasSubstr("layers"));
   EXPECT_THAT(Refusal(rope, "mlp:1000000000"), HasSubstr("parameters"));
+  TransformerShape drawing = RmsShapes().back().shape;
+  drawing.layers[1].moe.second = SecondPolicy::kRandom;
+  EXPECT_THAT(Refusal(MakeModel(drawing, 1), "layers:+1@1"),
+              HasSubstr("layers:+1@1 is not exact: layer 1 draws by its number"));
   const GrowableModel grouped = MakeModel(RmsShapes()[3].shape, 1);
   EXPECT_THAT(Refusal(grouped, "heads:3"), HasSubstr("want a multiple of that, got 3"));
   GrowableModel empty = rope;

@@ -119,6 +119,63 @@ TEST(State, IsWhatTheGrownModelWouldHaveGathered) {
   }
 }
 
+// Experts share the dense MLP's work: their gradients add up to its gradient, and so do the first
+// moments that go along. Each gets the share that a router which knows nothing gives it, squares
+// that share's square.
+TEST(State, OfADenseMlpIsSharedOutAmongItsExperts) {
+  constexpr double kExperts = 3;
+  for (const NamedShape& named : RmsShapes()) {
+    if (named.shape.layers[0].moe.sparse()) continue;
+    GrowableModel parent = MakeModel(named.shape, 2);
+    Gradients before(parent);
+    auto optimizer = MakeOptimizer<double>("adam", {}).value();
+    ASSERT_TRUE(optimizer->Prepare(before.network->arena()).ok());
+    optimizer->Step(before.network->arena(), 0);
+    parent.state = Stored(*optimizer);
+    const GrowableModel child = Grow(parent, "experts:3");
+    const Gradients after(child);
+    EXPECT_NEAR(after.loss, before.loss, 1e-12);
+    const auto had = ByName(parent.state), has = ByName(child.state);
+    std::map<std::string, std::vector<double>> sums;
+    for (const ParameterTensor& tensor : after.network->arena().tensors()) {
+      const size_t at = tensor.name.find("moe.experts.");
+      if (at == std::string::npos) {
+        const auto m = had.find(tensor.name + "/m");
+        // The router is new: it has nothing to remember.
+        ASSERT_EQ(m == had.end(), tensor.name.find("moe.router") != std::string::npos);
+        ASSERT_EQ(has.count(tensor.name + "/m"), had.count(tensor.name + "/m"));
+        if (m != had.end()) {
+          EXPECT_EQ(has.at(tensor.name + "/m").values, m->second.values);
+        }
+        continue;
+      }
+      const std::string from =
+          tensor.name.substr(0, at) + "mlp" + tensor.name.substr(tensor.name.rfind('.'));
+      std::vector<double>& sum = sums[from];
+      sum.resize(static_cast<size_t>(tensor.size()));
+      for (size_t i = 0; i < sum.size(); ++i) {
+        sum[i] += after.network->arena().gradients()[static_cast<size_t>(tensor.begin) + i];
+        EXPECT_DOUBLE_EQ(has.at(tensor.name + "/m").values[i],
+                         had.at(from + "/m").values[i] / kExperts);
+        EXPECT_NEAR(has.at(tensor.name + "/v").values[i],
+                    had.at(from + "/v").values[i] / (kExperts * kExperts),
+                    1e-15 * had.at(from + "/v").values[i]);
+      }
+    }
+    EXPECT_FALSE(sums.empty());
+    for (const ParameterTensor& tensor : before.network->arena().tensors()) {
+      const auto sum = sums.find(tensor.name);
+      if (sum == sums.end()) continue;
+      for (size_t i = 0; i < sum->second.size(); ++i) {
+        EXPECT_NEAR(sum->second[i],
+                    before.network->arena().gradients()[static_cast<size_t>(tensor.begin) + i],
+                    1e-12)
+            << named.name << " " << tensor.name;
+      }
+    }
+  }
+}
+
 // V = r c' / mean(r) of every kept entry is the parent's over the square of its factor.
 TEST(State, OfAdafactorGivesTheSameEstimates) {
   const OptimizerConfig config = {.factored_min = 2};

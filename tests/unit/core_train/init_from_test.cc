@@ -225,6 +225,58 @@ TEST_F(InitFromTest, WhatGrewGrowsOn) {
   }
 }
 
+// What is recorded is the change of the model that is trained, by its own settings.
+TEST_F(InitFromTest, AnUpcycledModelStartsWhereItsParentEndsOrNotAtAll) {
+  const Ended parent = Run("parent", {});
+  ASSERT_TRUE(parent.status.ok()) << parent.status;
+  const double end = parent.metrics.at("valid/nats_per_token");
+  const Params exact = {
+      {"model.experts", int64_t{8}}, {"model.second_policy", "all"}, {"model.eval_capacity", 8.0}};
+  const auto with = [&](const std::string& key, const ParamValue& value) {
+    Params params = exact;
+    params[key] = value;
+    return params;
+  };
+  for (const Params& params :
+       {exact, with("model.expert_top", int64_t{3}), with("model.sparse_dense", "after")}) {
+    SCOPED_TRACE(MustResolve(Tiny(params)).CanonicalText());
+    const Ended child = Run("child", params, Last("parent"));
+    ASSERT_TRUE(child.status.ok()) << child.status;
+    EXPECT_NEAR(child.first(), end, 2e-6 * end);
+    EXPECT_LE(child.metrics.at("init/max_change"), 1e-10);
+    EXPECT_GT(child.metrics.at("init/max_change_float"), 0);
+  }
+  const ResolvedVariant dense = MustResolve(Tiny({}));
+  const auto refusal = [&](const Params& params, const std::vector<std::string>& derive = {}) {
+    const absl::Status status = Run("child", params, Last("parent", derive)).status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+    const absl::Status planned = CheckStart(dense, MustResolve(Tiny(params)), derive);
+    EXPECT_EQ(status.message(), absl::StrCat("init_from: ", planned.message()));
+    return std::string(planned.message());
+  };
+  const std::string defaults = refusal({{"model.experts", int64_t{8}}});
+  EXPECT_THAT(defaults, HasSubstr("model.second_policy is random: want all"));
+  EXPECT_THAT(defaults, HasSubstr("model.eval_capacity is 2: want at least 8"));
+  EXPECT_EQ(refusal({{"model.experts", int64_t{8}}}, {"experts:8"}), defaults);
+  EXPECT_THAT(refusal(with("model.expert_top", int64_t{1})), HasSubstr("model.expert_top is 1"));
+}
+
+TEST_F(InitFromTest, OtherRoutingThanTheParentsIsRecordedAsAChange) {
+  Params params = {
+      {"model.experts", int64_t{4}}, {"model.second_policy", "all"}, {"model.eval_capacity", 4.0}};
+  ASSERT_TRUE(Run("parent", params).status.ok());
+  EXPECT_EQ(Run("same", params, Last("parent")).metrics.at("init/max_change"), 0);
+  params["model.capacity"] = 4.0;  // of training alone
+  EXPECT_EQ(Run("same", params, Last("parent")).metrics.at("init/max_change"), 0);
+  params["model.second_policy"] = "none";
+  for (const int64_t width : {16, 20}) {
+    params["model.mlp_width"] = width;
+    const Ended other = Run("other", params, Last("parent"));
+    ASSERT_TRUE(other.status.ok()) << other.status;
+    EXPECT_GT(other.metrics.at("init/max_change"), 1e-3);
+  }
+}
+
 TEST_F(InitFromTest, EveryFamilyThatTrainsStartsFromItsLike) {
   for (const Params& params :
        {Params{{"model.type", "saffu"}, {"model.layers", int64_t{2}}, {"model.width", int64_t{8}}},
@@ -306,6 +358,24 @@ TEST_F(InitFromTest, WhatCannotBeAStartIsSaidWithWhatToDo) {
               HasSubstr("model.type: the parent's is \"transformer\""));
   std::filesystem::resize_file(File("parent-last"), 1000);
   EXPECT_EQ(Run("child", {}, Last("parent")).status.code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(StartRules, StateIsKeptByAnOptimiserThatRemembersTheSame) {
+  const auto check = [](const Params& parent, const Params& child) {
+    return std::string(CheckKeepsState(MustResolve(parent), MustResolve(child)).message());
+  };
+  const Params adamw = {{"train.steps", int64_t{5}}, {"train.optimizer", "adamw"}};
+  Params other = adamw;
+  other["train.optimizer"] = "adam";
+  EXPECT_EQ(check(adamw, other), "");
+  other["train.optimizer"] = "muon";
+  EXPECT_THAT(check(adamw, other),
+              HasSubstr("state: train.optimizer of the parent is adamw, here it is muon"));
+  EXPECT_THAT(check({{"train.steps", int64_t{0}}}, adamw),
+              HasSubstr("state: train.steps of the parent is 0"));
+  EXPECT_THAT(check(adamw, {{"train.steps", int64_t{0}}}),
+              HasSubstr("state: train.steps of the child is 0"));
+  EXPECT_EQ(check({{"model.type", "noop"}}, {{"model.type", "noop"}}), "");
 }
 
 TEST(StartRules, FamiliesWithoutATrainedModelAndOperatorsForOthersAreRefused) {
