@@ -10,10 +10,10 @@
 namespace saffron {
 
 // Those that make a model of shape `from` as large as `to`, in this order: hidden, heads, key,
-// value, mlp, layers (new ones on top), heads, key, value and mlp of new layers that are to be larger
-// than the one below, experts; none where the sizes are equal. What operators do
-// not change (kinds, biases, the window) is not looked at, nor is what they do beside (frequencies,
-// slopes, epsilons). Errors of ExpandShape, for a size that would shrink or cannot grow exactly.
+// value, mlp, layers (new ones on top), heads, key, value and mlp of new layers that are to be
+// larger than the one below, experts; none where the sizes are equal. What operators do not change
+// (kinds, biases, the window) is not looked at, nor is what they do beside (frequencies, slopes,
+// epsilons). Errors of ExpandShape, for a size that would shrink or cannot grow exactly.
 absl::StatusOr<std::vector<DeriveOp>> OpsBetween(const TransformerShape& from,
                                                  const TransformerShape& to);
 
