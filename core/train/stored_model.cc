@@ -25,7 +25,7 @@ std::optional<int32_t> EodOf(const Safetensors& file) {
 absl::Status LoadData(const std::string& path, const TrialInputs& inputs, TrialModel& model) {
   const absl::Status loaded = model.Load(inputs);
   if (!absl::IsNotFound(loaded)) return loaded;
-  return absl::NotFoundError(
+  return absl::FailedPreconditionError(
       absl::StrCat(path, ": this needs the corpus that the model was trained on (data.corpus ",
                    inputs.variant.String("data.corpus"), ", fingerprint ",
                    inputs.data_fingerprint.substr(0, 12), "): ", loaded.message()));
