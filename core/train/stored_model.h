@@ -23,9 +23,8 @@ namespace saffron {
 class StoredModel {
  public:
   enum class Purpose { kMeasure, kPredict };
-  // NOT_FOUND: no such file or corpus, where it takes one. INVALID_ARGUMENT: the file is no
-  // checkpoint, or not of the model that it names. FAILED_PRECONDITION: the corpus holds other
-  // bytes now.
+  // NOT_FOUND: no such file. INVALID_ARGUMENT: the file is no checkpoint, or not of the model that
+  // it names. FAILED_PRECONDITION: its corpus is not here, or holds other bytes now.
   static absl::StatusOr<std::unique_ptr<StoredModel>> Open(const std::string& path,
                                                            const TrainerEnv& env,
                                                            Purpose purpose = Purpose::kMeasure);

@@ -166,7 +166,7 @@ TEST_F(StoredModelTest, ATransformerPredictsFromItsFileAloneAndMeasuringNamesThe
     EXPECT_EQ(*(*alone)->NextTokenNats({5, 2, 9}), *Open(role)->NextTokenNats({5, 2, 9}));
     EXPECT_EQ((*alone)->NextTokenNats({28}).status().code(), absl::StatusCode::kInvalidArgument);
     const absl::Status measured = StoredModel::Open(path, env).status();
-    EXPECT_EQ(measured.code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(measured.code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(measured.message()),
                 HasSubstr("data.corpus tiny, fingerprint " + fingerprint_.substr(0, 12)));
   }
