@@ -10,4 +10,9 @@ inline constexpr int kNumericsVersion = 2;
 // own_numerics.h), so that a change of those computes nothing else again. Version 1 had no name.
 inline constexpr int kBf16NumericsVersion = 2;
 
+// The same of leaving targets out of continuation counts that a template beside the chain needs,
+// but the chain does not (core/log_linear/position_evidence.h): part of the identity of log-linear
+// variants with such a template, whose training, and score on the training split, go by it.
+inline constexpr int kLeftOutNumericsVersion = 2;
+
 }  // namespace saffron

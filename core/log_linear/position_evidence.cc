@@ -79,12 +79,23 @@ PositionEvidence<T>::PositionEvidence(const LogLinearShape& shape, const LogLine
   for (size_t n = 0; n < nodes; ++n) {
     if (const int parent = shape.nodes[n].parent; parent >= 0) has_children_[parent] = true;
     for (size_t m = 0; m < nodes; ++m) {
-      const LagTemplate& longer = shape.nodes[m].level.lags;
-      if (shape.nodes[n].level.counting == Counting::kContinuation && longer.IsChain() &&
-          longer.size() == shape.nodes[n].level.lags.size() + 1) {
-        longer_[n] = static_cast<int>(m);
+      const Level& longer = shape.nodes[m].level;
+      if (shape.nodes[n].level.counting == Counting::kRaw || !longer.lags.IsChain() ||
+          longer.lags.size() != shape.nodes[n].level.lags.size() + 1) {
+        continue;
       }
+      // It may be there as both: raw counts know the first targets of the text too.
+      if (longer_[n] < 0 || longer.counting == Counting::kRaw) longer_[n] = static_cast<int>(m);
     }
+  }
+  const int64_t tokens = std::ssize(stream);
+  const TargetSet all = {
+      .first = 0, .last = tokens, .rule = HoldoutRule::For(tokens), .held = true};
+  raw_.resize(nodes);
+  for (size_t n = 0; n < nodes; ++n) {
+    const Level& level = shape.nodes[n].level;
+    if (level.counting == Counting::kRaw || longer_[n] >= 0) continue;
+    raw_[n] = CountTuples(stream, LagTemplate::Chain(level.lags.size() + 1), all);
   }
   for (size_t n = 0; n < nodes; ++n) {
     if (has_children_[n]) left_out_[n].ratio.resize(vocab);
@@ -100,21 +111,26 @@ void PositionEvidence<T>::AddRow(const LevelNode& node, int64_t total, EvidenceR
 }
 
 template <typename T>
-bool PositionEvidence<T>::WasCounted(size_t n, int32_t entry, int32_t next) const {
+bool PositionEvidence<T>::WasCounted(size_t n, int32_t entry, int64_t t) const {
   if (entry < 0) return false;
-  if (shape_.nodes[n].level.counting == Counting::kRaw) return true;
-  const ResidualTable<T>& own = tables_.tables[n];
-  // The once-bit of the longer context, whose only use this would be.
-  if (longer_[n] < 0) return own.tally[entry] & 1;
+  const Level& level = shape_.nodes[n].level;
+  if (level.counting == Counting::kRaw) return true;
+  if (longer_[n] < 0) {
+    if (t <= level.lags.size()) return false;  // nothing stood before its context
+    const LagTemplate longer = LagTemplate::Chain(level.lags.size() + 1);
+    return raw_[n].CountOf(longer.ContextOf(stream_.data(), t),
+                           static_cast<uint16_t>(stream_[t])) == 1;
+  }
   const int32_t context = contexts_[longer_[n]];
   if (context < 0) return false;
   const ResidualTable<T>& longer = tables_.tables[longer_[n]];
-  const int32_t its_entry = longer.FindNext(context, next);
+  const int32_t its_entry = longer.FindNext(context, stream_[t]);
   return its_entry >= 0 && (longer.tally[its_entry] & 1);
 }
 
 template <typename T>
-void PositionEvidence<T>::AddLeftOut(size_t n, int32_t next) {
+void PositionEvidence<T>::AddLeftOut(size_t n, int64_t t) {
+  const int32_t next = stream_[t];
   const LevelNode& node = shape_.nodes[n];
   const ResidualTable<T>& table = tables_.tables[n];
   const LeftOut* const below = node.parent < 0 ? nullptr : &left_out_[node.parent];
@@ -126,7 +142,7 @@ void PositionEvidence<T>::AddLeftOut(size_t n, int32_t next) {
 
   const int32_t begin = table.begin[c], entry = table.FindNext(c, next);
   const int32_t count = entry < 0 ? 0 : table.CountOf(entry);
-  const int32_t rest = count - WasCounted(n, entry, next);
+  const int32_t rest = count - WasCounted(n, entry, t);
   const int32_t total = table.total[c] - (count - rest);
   if (total == 0) return;  // the context was seen here alone
   const double kept = rest - DiscountOf(table.discounts, rest);
@@ -223,7 +239,7 @@ absl::Span<const EvidenceRow<T>> PositionEvidence<T>::RowsOf(int64_t t) {
   ContextsOf(t, contexts_.data());
   for (size_t n = 0; n < shape_.nodes.size(); ++n) {
     if (counted_ == Counted::kLeftOut) {
-      AddLeftOut(n, stream_[t]);
+      AddLeftOut(n, t);
       continue;
     }
     const LevelNode& node = shape_.nodes[n];

@@ -83,6 +83,15 @@ TupleCounts OverOldest(const TupleCounts& counts, Combine combine) {
 
 }  // namespace
 
+int32_t TupleCounts::CountOf(uint64_t of_context, uint16_t token) const {
+  const auto at = std::lower_bound(context.begin(), context.end(), of_context);
+  if (at == context.end() || *at != of_context) return 0;
+  const int64_t c = at - context.begin();
+  const auto last = next.begin() + begin[c + 1];
+  const auto entry = std::lower_bound(next.begin() + begin[c], last, token);
+  return entry == last || *entry != token ? 0 : count[entry - next.begin()];
+}
+
 TupleCounts CountTuples(absl::Span<const int32_t> stream, const LagTemplate& lags,
                         const TargetSet& targets) {
   std::vector<Occurrence> items;

@@ -25,6 +25,8 @@ struct TupleCounts {
 
   int64_t contexts() const { return static_cast<int64_t>(context.size()); }
   int64_t entries() const { return static_cast<int64_t>(next.size()); }
+  // How often `token` followed a context; 0: never.
+  int32_t CountOf(uint64_t of_context, uint16_t token) const;
   friend bool operator==(const TupleCounts&, const TupleCounts&) = default;
 };
 

@@ -1,21 +1,67 @@
 #include "core/model/own_numerics.h"
 
+#include <algorithm>
+#include <string>
+#include <variant>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/numerics_version.h"
+#include "core/model/lag_template.h"
 
 namespace saffron {
 namespace {
 
 using Params = std::map<std::string, ParamValue>;
-constexpr char kPrefix[] = "numerics.", kBf16[] = "numerics.bf16";
+constexpr char kPrefix[] = "numerics.";
+
+bool Is(const Params& params, const char* key, const ParamValue& value) {
+  const auto found = params.find(key);
+  return found != params.end() && found->second == value;
+}
+
+bool IsBf16(const Params& params) { return Is(params, "train.precision", "bf16"); }
+
+// How many of the youngest tokens it has before it skips one.
+int ChainOf(const LagTemplate& lags) {
+  int chain = 0;
+  while (chain < lags.size() && lags[chain] == chain + 1) ++chain;
+  return chain;
+}
+
+bool LeavesOutBesideTheChain(const Params& params) {
+  if (!Is(params, "model.type", "log_linear") || Is(params, "solve.refold", false)) return false;
+  const auto order = params.find("model.order"), text = params.find("model.templates");
+  if (order == params.end() || text == params.end()) return false;
+  // Of a message, they may be anything.
+  const auto* const longest = std::get_if<int64_t>(&order->second);
+  const auto* const list = std::get_if<std::string>(&text->second);
+  if (longest == nullptr || list == nullptr) return false;
+  const auto templates = ParseTemplates(*list);
+  if (!templates.ok()) return false;
+  return std::any_of(templates->begin(), templates->end(), [longest](const LagTemplate& lags) {
+    return ChainOf(lags) > 0 && ChainOf(lags) >= *longest - 1;
+  });
+}
+
+struct OwnPart {
+  const char* key;
+  int version;
+  bool (*is_used)(const Params& params);
+};
+constexpr OwnPart kParts[] = {
+    {"numerics.bf16", kBf16NumericsVersion, &IsBf16},
+    {"numerics.left_out", kLeftOutNumericsVersion, &LeavesOutBesideTheChain},
+};
 
 }  // namespace
 
 Params OwnNumerics(const Params& params) {
-  const auto precision = params.find("train.precision");
-  if (precision == params.end() || precision->second != ParamValue("bf16")) return {};
-  return {{kBf16, int64_t{kBf16NumericsVersion}}};
+  Params own;
+  for (const OwnPart& part : kParts) {
+    if (part.is_used(params)) own[part.key] = int64_t{part.version};
+  }
+  return own;
 }
 
 absl::Status TakeOwnNumerics(Params* params) {
@@ -28,14 +74,16 @@ absl::Status TakeOwnNumerics(Params* params) {
       ++at;
     }
   }
-  if (!ours.empty()) theirs.try_emplace(kBf16, int64_t{1});
-  if (theirs == ours) return absl::OkStatus();
-  const auto text = [](const Params& some) {
-    return some.empty() ? std::string("none") : ParamValueText(some.begin()->second);
-  };
-  return absl::FailedPreconditionError(
-      absl::StrCat((theirs.empty() ? ours : theirs).begin()->first, ": it was made for version ",
-                   text(theirs), " of these numerics, this program computes by ", text(ours)));
+  for (const auto& [key, version] : ours) theirs.try_emplace(key, int64_t{1});
+  for (const auto& [key, version] : theirs) {
+    const auto found = ours.find(key);
+    if (found != ours.end() && found->second == version) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(key, ": it was made for version ", ParamValueText(version),
+                     " of these numerics, this program computes by ",
+                     found == ours.end() ? std::string("none") : ParamValueText(found->second)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace saffron

@@ -27,6 +27,19 @@ TargetSet All(int64_t tokens) {
   return {.first = 0, .last = tokens, .rule = HoldoutRule::For(tokens), .held = true};
 }
 
+TEST(TupleCounts, SayHowOftenATokenFollowedAContext) {
+  const std::vector<int32_t> stream = {5, 7, 5, 7, 5, 9};
+  const TupleCounts counts =
+      CountTuples(stream, LagTemplate::Chain(1), {.first = 0, .last = 6, .held = true});
+  EXPECT_EQ(counts.CountOf(5, 7), 2);
+  EXPECT_EQ(counts.CountOf(5, 9), 1);
+  EXPECT_EQ(counts.CountOf(7, 5), 2);
+  EXPECT_EQ(counts.CountOf(5, 8), 0);
+  EXPECT_EQ(counts.CountOf(7, 9), 0);
+  EXPECT_EQ(counts.CountOf(6, 5), 0);
+  EXPECT_EQ(counts.CountOf(9, 5), 0);
+}
+
 TEST(TupleCounts, AreThoseOfCountingByHand) {
   const std::vector<int32_t> stream = SampleStream(kVocab, kTokens, 1);
   for (const LagTemplate& lags : SomeTemplates()) {

@@ -14,10 +14,36 @@ using Params = std::map<std::string, ParamValue>;
 const Params kBf16 = {{"model.type", "transformer"}, {"train.precision", "bf16"}};
 const Params kFloat32 = {{"model.type", "transformer"}, {"train.precision", "float32"}};
 
-TEST(OwnNumericsTest, OnlyBfloat16HasAVersionOfItsOwn) {
+Params LogLinear(int64_t order, const char* templates) {
+  return {{"model.type", "log_linear"}, {"model.order", order}, {"model.templates", templates}};
+}
+
+TEST(OwnNumericsTest, Bfloat16HasAVersionOfItsOwn) {
   EXPECT_THAT(OwnNumerics(kFloat32), IsEmpty());
   EXPECT_THAT(OwnNumerics({{"model.type", "saffu"}}), IsEmpty());
   EXPECT_EQ(OwnNumerics(kBf16), (Params{{"numerics.bf16", int64_t{kBf16NumericsVersion}}}));
+}
+
+TEST(OwnNumericsTest, TemplatesThatBeginWithAsLongAChainAsTheModelHaveAVersionOfTheirOwn) {
+  const Params left_out = {{"numerics.left_out", int64_t{kLeftOutNumericsVersion}}};
+  for (const int64_t order : {1, 2}) {
+    EXPECT_EQ(OwnNumerics(LogLinear(order, "skip+pair")), left_out);
+    EXPECT_EQ(OwnNumerics(LogLinear(order, "1.2.4")), left_out);
+    EXPECT_THAT(OwnNumerics(LogLinear(order, "skip+2.3")), IsEmpty());
+    EXPECT_THAT(OwnNumerics(LogLinear(order, "none")), IsEmpty());
+  }
+  EXPECT_THAT(OwnNumerics(LogLinear(3, "skip+pair")), IsEmpty());
+  EXPECT_EQ(OwnNumerics(LogLinear(3, "1.3+1.2.4")), left_out);
+  EXPECT_THAT(OwnNumerics(LogLinear(4, "1.3+1.2.4")), IsEmpty());
+  EXPECT_EQ(OwnNumerics(LogLinear(4, "1.2.3.5")), left_out);
+  EXPECT_THAT(OwnNumerics(LogLinear(5, "1.2.3.5")), IsEmpty());
+  EXPECT_THAT(
+      OwnNumerics(
+          {{"model.type", "log_linear"}, {"model.order", "two"}, {"model.templates", int64_t{13}}}),
+      IsEmpty());
+  Params not_refolded = LogLinear(2, "1.3");
+  not_refolded["solve.refold"] = false;
+  EXPECT_THAT(OwnNumerics(not_refolded), IsEmpty());
 }
 
 TEST(OwnNumericsTest, WhatThisProgramComputesIsTakenAndTheRestIsTheVariant) {
@@ -40,6 +66,8 @@ TEST(OwnNumericsTest, AnyOtherVersionIsRefusedByName) {
   newer["numerics.bf16"] = int64_t{kBf16NumericsVersion + 1};
   EXPECT_THAT(error(newer), HasSubstr("numerics.bf16: it was made for version 3"));
   EXPECT_THAT(error(kBf16), HasSubstr("numerics.bf16: it was made for version 1"));
+  EXPECT_THAT(error(LogLinear(2, "1.3")),
+              HasSubstr("numerics.left_out: it was made for version 1"));
   Params unknown = kFloat32;
   unknown["numerics.fp8"] = int64_t{7};
   EXPECT_THAT(error(unknown), HasSubstr("numerics.fp8: it was made for version 7"));
