@@ -56,7 +56,9 @@ const std::vector<Need>& Needs() {
       {"model.input", "pixels", {{"data.corpus", "digits"}}},
       {"model.order", "1", {{"model.templates", "pair"}}},
       {"model.expert_top", "3", {{"model.experts", int64_t{4}}}},
-      {"model.trained", "dense", {{"model.dense", "x+c+r"}}}};
+      {"model.trained", "dense", {{"model.dense", "x+c+r"}}},
+      {"model.evidence_scale", "0.5", {{"model.evidence", "trained"}}},
+      {"model.network_scale", "0.5", {{"model.evidence", "trained"}}}};
   return *needs;
 }
 
