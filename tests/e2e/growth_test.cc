@@ -165,11 +165,16 @@ blocks:
   EXPECT_EQ(scene_.One("SELECT count(DISTINCT role) FROM artifacts WHERE trial = 1 AND "
                        "kind = 'checkpoint' AND deleted_us IS NULL"),
             "2");
+  EXPECT_THAT(scene_.Run({"show", "2"}).out, HasSubstr("its parent, trial 1, diverged"));
   const Ended eval = scene_.Run(
       {"model", "eval", "1", "--checkpoint", "best", "--split", "valid", "--output", "json"});
   ASSERT_EQ(eval.exit_code, 0) << eval.err;
   EXPECT_LT(nlohmann::json::parse(eval.out).at(0).at("value").get<double>(), 64)
       << "as if all words were equally likely";
+  // Who wants to grow it all the same can, from the last state.
+  const Ended grown = scene_.Run({"model", "derive", "1", "--checkpoint", "last", "--op", "mlp:x2",
+                                  "-o", scene_.Path("grown.safetensors")});
+  EXPECT_EQ(grown.exit_code, 0) << grown.err;
 }
 
 TEST_F(GrowthTest, WhatCannotGrowIsRefusedByThePlan) {

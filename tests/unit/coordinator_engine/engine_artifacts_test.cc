@@ -59,8 +59,11 @@ class EngineArtifactsTest : public testing::Test {
   }
   void End(const std::string& worker, AttemptId attempt, Outcome outcome,
            FailureClass failure = FailureClass::kError) {
-    AttemptResult result{.report = {.attempt = attempt, .outcome = outcome, .failure = failure},
-                         .final_metrics = {{"test/perplexity", 0, 2.0}}};
+    AttemptResult result;
+    result.report.attempt = attempt;
+    result.report.outcome = outcome;
+    result.report.failure = failure;
+    result.final_metrics = {{"test/perplexity", 0, 2.0}};
     Sync({.worker = worker, .finished = {result}});
   }
 
@@ -71,7 +74,9 @@ class EngineArtifactsTest : public testing::Test {
     engine_->Artifact({.attempt = attempt,
                        .artifact = {.sha256 = Digest(digest),
                                     .bytes = bytes,
-                                    .kind = role.empty() ? "state" : "checkpoint",
+                                    .kind = role.empty()        ? "state"
+                                            : role == "routing" ? "trace"
+                                                                : "checkpoint",
                                     .role = role,
                                     .step = step},
                        .stored = stored},
@@ -136,6 +141,38 @@ TEST_F(EngineArtifactsTest, AResultEndsTheNeedForStates) {
   EXPECT_THAT(deleted_, ElementsAre(Digest('a')));
   EXPECT_FALSE(Wanted(attempt_, 'b', 20, /*stored=*/false));
   EXPECT_THAT(*store_->KeptDigests(), ElementsAre(Digest('c')));
+}
+
+TEST_F(EngineArtifactsTest, WhatRoutersDidIsKeptWithTheResultAndNobodyGoesOnFromIt) {
+  EXPECT_TRUE(Wanted(attempt_, 'a', 10));
+  EXPECT_TRUE(Artifact(attempt_, 'r', 30, true, 100, "routing")->wanted);
+  // The attempt is lost before its result is there.
+  End("w1", attempt_, Outcome::kFailed, FailureClass::kPreempted);
+  const AttemptId again = Lease("w1");
+  ASSERT_EQ(again.trial, attempt_.trial);
+  ASSERT_TRUE(order_.resume_from.has_value());
+  EXPECT_EQ(order_.resume_from->sha256, Digest('a'));
+  EXPECT_TRUE(Artifact(again, 'r', 30, true, 100, "routing")->wanted) << "the same bytes";
+  End("w1", again, Outcome::kSucceeded);
+  EXPECT_THAT(deleted_, ElementsAre(Digest('a')));
+  Boot();
+  EXPECT_THAT(*store_->KeptDigests(), ElementsAre(Digest('r')));
+  // A worker that comes back with what an earlier one left.
+  EXPECT_TRUE(Artifact(attempt_, 'r', 30, /*stored=*/false, 100, "routing")->wanted);
+}
+
+TEST_F(EngineArtifactsTest, WhatRoutersDidTakesItsPartOfTheBudget) {
+  options_.artifact_bytes_max = 250;
+  Boot();
+  Register("w1");
+  EXPECT_TRUE(Artifact(attempt_, 'r', 5, true, 100, "routing")->wanted);
+  End("w1", attempt_, Outcome::kSucceeded);
+  now_ += absl::Seconds(1);
+  const AttemptId second = Lease("w1");
+  EXPECT_TRUE(Artifact(second, 'b', 10, true, 150, "best")->wanted);
+  EXPECT_THAT(deleted_, IsEmpty());
+  EXPECT_TRUE(Artifact(second, 'c', 10, true, 50, "routing")->wanted);
+  EXPECT_THAT(deleted_, ElementsAre(Digest('r')));
 }
 
 TEST_F(EngineArtifactsTest, AFailedTrialKeepsItsStateForWhoResumesIt) {

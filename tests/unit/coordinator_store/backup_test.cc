@@ -52,6 +52,26 @@ TEST_F(BackupTest, ACoordinatorGoesOnFromTheCopy) {
   EXPECT_EQ(store->LoadSnapshot()->trials.size(), 2u);
 }
 
+TEST_F(BackupTest, TheCopyKnowsTheFilesThatAreKept) {
+  Submit(SmallSweep("a", {1}));
+  TrialId trial{1};
+  const auto record = [&](char digest, const std::string& kind, const std::string& role) {
+    return store->RecordArtifact(
+        {trial, 1},
+        {.sha256 = std::string(64, digest), .bytes = 10, .kind = kind, .role = role, .step = 3},
+        now);
+  };
+  ASSERT_TRUE(record('a', kCheckpointArtifact, "best").ok());
+  ASSERT_TRUE(record('b', kTraceArtifact, "routing").ok());
+  ASSERT_TRUE(record('c', kStateArtifact, "").ok());
+  ASSERT_TRUE(store->GiveUpStates(trial, 4, now).ok());
+  ASSERT_TRUE(BackupDatabase({.from = path, .to = copy}).ok());
+  path = copy;
+  Reopen();
+  EXPECT_EQ(*store->KeptDigests(),
+            (std::set<std::string>{std::string(64, 'a'), std::string(64, 'b')}));
+}
+
 TEST_F(BackupTest, AnExistingFileIsReplacedOnlyWhenAsked) {
   std::ofstream(copy) << "precious";
   EXPECT_TRUE(absl::IsAlreadyExists(BackupDatabase({.from = path, .to = copy}).status()));

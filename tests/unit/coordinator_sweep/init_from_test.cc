@@ -105,6 +105,9 @@ TEST(InitFromTest, RoutersWithWhichADenseModelWouldChangeAreRefused) {
                                           HasSubstr("experts:8 is not exact: "
                                                     "model.second_policy is random: want all"),
                                           HasSubstr("model.eval_capacity is 2: want at least 8")));
+  EXPECT_THAT(ErrorOf(experts(", model.second_policy: {value: all}, model.eval_capacity: "
+                              "{value: 8}, model.expert_top: {value: 1}")),
+              HasSubstr("experts:8 is not exact: model.expert_top is 1: want 2 or more"));
   EXPECT_EQ(MustExpand(experts(", model.second_policy: {value: all}, model.eval_capacity: "
                                "{value: 8}, model.expert_top: {values: [2, 3]}"))
                 .variants.size(),

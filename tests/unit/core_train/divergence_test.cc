@@ -120,6 +120,35 @@ TEST_F(DivergenceTest, LeavesItsLastStateWhereThatIsFinite) {
   }
 }
 
+// A trial that starts from the last checkpoint of one that diverged starts from a model that works.
+TEST_F(DivergenceTest, WhereTheLastStateIsNotFiniteTheLastGoodModelStandsForIt) {
+  Params params = Warming("last");
+  params["train.eval_every"] = int64_t{20};
+  params["train.l2"] = 1.0;  // until numbers overflow
+  Left left = Run("diverging", params);
+  ASSERT_EQ(left.result.outcome, TrainOutcome::kDiverged);
+  ASSERT_EQ(left.saved.count("last"), 1u);
+  const auto [step, nats] = left.best();
+  ASSERT_LT(step, left.result.metrics.at("train/steps_done"));
+  EXPECT_EQ(left.saved["last"].step, step);
+  EXPECT_EQ(Tensors(left.saved["last"].path), Tensors(left.saved["best"].path));
+
+  params["train.lr"] = 0.001;
+  params["train.l2"] = 0.0;
+  TrainerEnv env{.data = &data_, .statistics = &cache_};
+  env.init_from = StartFrom{.path = left.saved["last"].path};
+  Recorder recorder;
+  const auto child = RunTrial(MustResolve(Small(params)), 3, fingerprint_, env, recorder);
+  ASSERT_TRUE(child.ok()) << child.status();
+  EXPECT_EQ(child->outcome, TrainOutcome::kSucceeded);
+  EXPECT_EQ(child->metrics.at("init/step"), static_cast<double>(step));
+  const auto first = std::find_if(
+      recorder.measurements.begin(), recorder.measurements.end(),
+      [](const Measurement& m) { return m.key == "valid/nats_per_token" && m.step == 0; });
+  ASSERT_NE(first, recorder.measurements.end());
+  EXPECT_EQ(first->value, nats);
+}
+
 TEST_F(DivergenceTest, WhatIsKeptChangesNothingThatIsReported) {
   for (const char* keep : {"best", "last"}) {
     const Left kept = Run("kept", Warming(keep));

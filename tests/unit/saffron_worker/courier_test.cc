@@ -1,14 +1,19 @@
 #include "worker/courier.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/digest.h"
 #include "core/data/files.h"
+#include "core/train/routing_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "slot_child.h"
@@ -114,6 +119,17 @@ class CourierTest : public testing::Test {
     courier_->Open("c1");
     return *courier_;
   }
+  // A file of another worker's folder as an attempt would leave it; its digest.
+  std::string LeaveFor(const std::string& folder, const std::string& name, int64_t step) {
+    fs::create_directories(dir_ + "/" + folder);
+    std::ofstream(dir_ + "/" + folder + "/lock");
+    const auto variant = ResolvedVariant::Resolve({});
+    EXPECT_TRUE(variant.ok()) << variant.status();
+    const auto written = WriteRouting(dir_ + "/" + folder + "/" + name,
+                                      {*variant, 1, "fingerprint", {}}, step, RoutingMetrics());
+    EXPECT_TRUE(written.ok()) << written.status();
+    return written.ok() ? written->sha256 : "";
+  }
   // A state of the attempt, as its slot would leave it.
   v1::SlotCheckpoint Leave(const v1::AttemptRef& ref, int64_t step, const std::string& text) {
     v1::Assignment assignment;
@@ -196,6 +212,45 @@ TEST_F(CourierTest, WaitingForDeliveryEndsAtItsDeadline) {
   courier.Send(ref_, Leave(ref_, 40, "state"));
   courier.AwaitDelivery(ref_, absl::Now() + absl::Milliseconds(50));
   EXPECT_TRUE(artifacts_.files.empty());
+}
+
+TEST_F(CourierTest, WhatADeadWorkerLeftIsDeliveredAsWhatItIs) {
+  const std::string routing = LeaveFor("c1.w0.checkpoints", "t12-a3-routing.safetensors", 7),
+                    model = LeaveFor("c1.w0.checkpoints", "t12-a3-best.safetensors", 5),
+                    state = LeaveFor("c1.w0.checkpoints", "t12-a4-6.safetensors", 6);
+  // Broke off while they were written, by another name or by the machine's end.
+  std::ofstream(dir_ + "/c1.w0.checkpoints/t12-a3-last.safetensors.tmp") << "half";
+  std::ofstream(dir_ + "/c1.w0.checkpoints/t13-a1-routing.safetensors") << "half";
+  Courier& courier = Start("w1");
+  for (const int attempt : {3, 4})
+    courier.AwaitDelivery(AssignmentFor(12, "", attempt).ref(), Soon());
+  std::map<std::string, std::string> delivered;
+  for (const v1::OfferArtifactRequest& offer : artifacts_.order) {
+    EXPECT_EQ(offer.attempt().trial_id(), 12);
+    const v1::Artifact& artifact = offer.artifact();
+    EXPECT_EQ(artifact.bytes(), static_cast<int64_t>(artifacts_.files[artifact.sha256()].size()));
+    delivered[artifact.sha256()] = absl::StrCat(offer.attempt().attempt(), " ", artifact.kind(),
+                                                " ", artifact.role(), " ", artifact.step());
+  }
+  EXPECT_EQ(delivered, (std::map<std::string, std::string>{{routing, "3 trace routing 7"},
+                                                           {model, "3 checkpoint best 5"},
+                                                           {state, "4 state  6"}}));
+  courier_.reset();
+  EXPECT_TRUE(fs::is_empty(dir_));
+}
+
+TEST_F(CourierTest, NothingIsTakenFromALivingWorkerOrForAnotherCoordinator) {
+  LeaveFor("c1.w0.checkpoints", "t12-a3-routing.safetensors", 7);
+  LeaveFor("c2.w0.checkpoints", "t12-a3-routing.safetensors", 7);
+  const int alive = ::open((dir_ + "/c1.w0.checkpoints/lock").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(alive, LOCK_EX | LOCK_NB), 0);
+  Start("w1");
+  courier_.reset();
+  ::close(alive);
+  EXPECT_EQ(artifacts_.offers, 0);
+  for (const char* folder : {"c1.w0.checkpoints", "c2.w0.checkpoints"}) {
+    EXPECT_TRUE(fs::exists(dir_ + "/" + folder + "/t12-a3-routing.safetensors")) << folder;
+  }
 }
 
 TEST_F(CourierTest, AnAttemptStartsFromAStateThatWasFetchedThroughBreaks) {
