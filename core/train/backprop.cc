@@ -141,8 +141,10 @@ class Run {
   }
 
  private:
-  void Diverge(std::string message) {
+  // `loss` is what the present parameters give.
+  void Diverge(double loss, std::string message) {
     diverged_ = true;
+    predicts_ = std::isfinite(loss);
     why_ = std::move(message);
   }
 
@@ -186,7 +188,7 @@ class Run {
     const double loss = LossAndGradient();
     if (!std::isfinite(loss)) {
       state_.train_loss = loss;
-      return Diverge(absl::StrCat("train/loss is ", loss, " at step ", step));
+      return Diverge(loss, absl::StrCat("train/loss is ", loss, " at step ", step));
     }
     if (clip_ > 0) ClipGlobalNorm(model_.arena(), clip_);
     optimizer_.Step(model_.arena(), lr_ * schedule_.Factor(step));
@@ -237,9 +239,9 @@ class Run {
     // A start may be far off and recover; what training has made worse than this will not.
     const double worst = step > 0 ? std::max(nats, state_.train_loss) : 0;
     if (!std::isfinite(nats) || worst > kBlowUp * prior_nats_) {
-      Diverge(absl::StrCat("at step ", step, " valid/nats_per_token is ", nats, " and train/loss ",
-                           state_.train_loss, ", while token frequencies alone give ",
-                           prior_nats_));
+      Diverge(nats, absl::StrCat("at step ", step, " valid/nats_per_token is ", nats,
+                                 " and train/loss ", state_.train_loss,
+                                 ", while token frequencies alone give ", prior_nats_));
     } else {
       Offer(step, nats);
     }
@@ -289,7 +291,7 @@ class Run {
     report.train_loss = state_.train_loss;
     report.train_seconds = state_.train_seconds;
     report.evaluate_seconds = state_.evaluate_seconds;
-    report.has_last = checkpoints_.Keeps("last") && (!diverged_ || IsFinite());
+    report.has_last = checkpoints_.Keeps("last") && (!diverged_ || (predicts_ && IsFinite()));
     if (report.has_last) checkpoints_.SaveState(state_, Memory(), "last");
     report.frozen_parameters = extras_.groups.frozen_parameters();
     SwapAveraged();
@@ -328,6 +330,7 @@ class Run {
   CheckpointPace pace_;
   TrainingState state_;
   bool diverged_ = false;
+  bool predicts_ = true;  // a loss that is a number
   std::string why_;
   std::vector<int64_t> examples_;
 };

@@ -80,7 +80,7 @@ absl::Status EvaluateSplits(const std::string& prefix, TrialModel& model, const 
 }
 
 // The model that the metrics are of; of a trial that diverged, its last good one. It stands for the
-// last one, too, where no step was made or the last state is not finite.
+// last one, too, where no step was made or the last state, or its loss, is not finite.
 void KeepModel(TrialModel& model, int64_t step, bool has_last, const TrialInputs& inputs) {
   const CheckpointWriter checkpoints(inputs);
   Trainable* const trainable = model.trainable();
