@@ -128,6 +128,7 @@ void AddReportCommand(CLI::App& app, Cli& cli);
 void AddReplayCommand(CLI::App& app, Cli& cli);
 void AddModelCommand(CLI::App& app, Cli& cli);
 void AddModelDerive(CLI::App& model, Cli& cli);  // of `model`
+void AddModelFuse(CLI::App& model, Cli& cli);    // likewise
 void AddReferenceCommand(CLI::App& app, Cli& cli);
 // The database.
 void AddBackupCommand(CLI::App& app, Cli& cli);

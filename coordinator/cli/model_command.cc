@@ -29,7 +29,7 @@ struct ModelOptions {
 };
 
 // Of a checkpoint's metadata, JSON in part: what its model became, and from what.
-constexpr const char* kHistory[] = {"shape", "init_from", "derived"};
+constexpr const char* kHistory[] = {"shape", "init_from", "derived", "fused"};
 
 nlohmann::ordered_json CheckpointJson(const CheckpointHeader& header, const Safetensors& content) {
   nlohmann::ordered_json json = {{"content", header.content},
@@ -173,9 +173,9 @@ void AddCommon(CLI::App* command, ModelOptions* options, Cli& cli) {
 }  // namespace
 
 void AddModelCommand(CLI::App& app, Cli& cli) {
-  CLI::App* model =
-      cli.AddCommand(app, "model", "Checkpoints: show, eval, logits, derive; what routers did",
-                     "saffron model show 17\nsaffron model eval best.safetensors", nullptr);
+  CLI::App* model = cli.AddCommand(
+      app, "model", "Checkpoints: show, eval, logits, derive, fuse; what routers did",
+      "saffron model show 17\nsaffron model eval best.safetensors", nullptr);
   model->require_subcommand(1);
   auto options = std::make_shared<ModelOptions>();
 
@@ -225,6 +225,7 @@ void AddModelCommand(CLI::App& app, Cli& cli) {
   cli.AddOutput(routing);
 
   AddModelDerive(*model, cli);
+  AddModelFuse(*model, cli);
 }
 
 }  // namespace saffron

@@ -1,5 +1,6 @@
 #include "core/train/stored_model.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "absl/strings/numbers.h"
@@ -72,6 +73,13 @@ absl::StatusOr<std::unique_ptr<StoredModel>> StoredModel::Open(const std::string
   }
   trainable->ArenaRestored();
   return stored;
+}
+
+void StoredModel::TakeParameters(absl::Span<const float> parameters) {
+  const absl::Span<float> to = model_->trainable()->arena().parameters();
+  CHECK(parameters.size() == to.size()) << parameters.size() << " parameters for " << to.size();
+  std::copy(parameters.begin(), parameters.end(), to.begin());
+  model_->trainable()->ArenaRestored();
 }
 
 absl::StatusOr<std::map<std::string, double>> StoredModel::Evaluate(Split split) {

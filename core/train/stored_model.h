@@ -33,6 +33,8 @@ class StoredModel {
   // Of a model that was opened to measure it: metrics on a split, by the keys and with the bits
   // that the trial itself reports them.
   absl::StatusOr<std::map<std::string, double>> Evaluate(Split split);
+  // Puts other parameters into it, of the same tensors: as many as its arena has, and placed so.
+  void TakeParameters(absl::Span<const float> parameters);
   absl::StatusOr<std::vector<double>> NextTokenNats(absl::Span<const int32_t> tokens) {
     return model_->NextTokenNats(tokens);
   }

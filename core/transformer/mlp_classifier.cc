@@ -12,6 +12,29 @@
 
 namespace saffron {
 
+std::vector<ParameterTensor> MlpTensors(const MlpShape& shape) {
+  std::vector<ParameterTensor> tensors;
+  int64_t size = 0;
+  const auto add = [&](const std::string& name, int64_t rows, int64_t cols, TensorRole role) {
+    tensors.push_back({name, size, rows, cols, role});
+    size += rows * cols;
+  };
+  int64_t in = shape.inputs;
+  for (int i = 0; i < shape.layers; ++i) {
+    const std::string name = absl::StrCat("layers.", i, ".");
+    add(name + "w1", in, shape.width, TensorRole::kHidden);
+    add(name + "b1", 1, shape.width, TensorRole::kVector);
+    if (IsGated(shape.kind)) {
+      add(name + "w1_linear", in, shape.width, TensorRole::kHidden);
+      add(name + "b1_linear", 1, shape.width, TensorRole::kVector);
+    }
+    in = shape.width;
+  }
+  add("readout", in, shape.classes, TensorRole::kReadout);
+  add("readout_bias", 1, shape.classes, TensorRole::kVector);
+  return tensors;
+}
+
 template <typename T>
 MlpClassifier<T>::MlpClassifier(const MlpShape& shape, const Options& options)
     : shape_(shape), options_(options), layers_(static_cast<size_t>(shape.layers)) {}
@@ -36,28 +59,22 @@ absl::StatusOr<std::unique_ptr<MlpClassifier<T>>> MlpClassifier<T>::Create(const
 
 template <typename T>
 void MlpClassifier<T>::LayOut() {
-  const auto take = [&](const std::string& name, int64_t rows, int64_t cols, TensorRole role) {
-    tensors_.push_back({name, size_, rows, cols, role});
-    size_ += rows * cols;
-    return tensors_.back().begin;
-  };
-  int64_t in = shape_.inputs;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    Layer& layer = layers_[i];
-    const std::string name = absl::StrCat("layers.", i, ".");
-    layer.in = in;
-    layer.w1 = take(name + "w1", in, shape_.width, TensorRole::kHidden);
-    layer.b1 = take(name + "b1", 1, shape_.width, TensorRole::kVector);
-    if (IsGated(shape_.kind)) {
-      layer.w1_linear = take(name + "w1_linear", in, shape_.width, TensorRole::kHidden);
-      layer.b1_linear = take(name + "b1_linear", 1, shape_.width, TensorRole::kVector);
-    }
-    in = shape_.width;
+  tensors_ = MlpTensors(shape_);
+  size_ = tensors_.back().begin + tensors_.back().size();
+  auto next = tensors_.begin();
+  const auto take = [&] { return (next++)->begin; };
+  for (Layer& layer : layers_) {
+    layer.in = next->rows;
+    layer.w1 = take();
+    layer.b1 = take();
+    if (!IsGated(shape_.kind)) continue;
+    layer.w1_linear = take();
+    layer.b1_linear = take();
   }
-  readout_.in = in;
+  readout_.in = next->rows;
   readout_.out = shape_.classes;
-  readout_place_ = take("readout", in, shape_.classes, TensorRole::kReadout);
-  readout_bias_ = take("readout_bias", 1, shape_.classes, TensorRole::kVector);
+  readout_place_ = take();
+  readout_bias_ = take();
 }
 
 template <typename T>

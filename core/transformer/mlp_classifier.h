@@ -29,6 +29,9 @@ struct MlpShape {
   MlpKind kind = MlpKind::kGelu;
 };
 
+// Where the tensors above lie, without gaps.
+std::vector<ParameterTensor> MlpTensors(const MlpShape& shape);
+
 template <typename T>
 class MlpClassifier {
  public:
