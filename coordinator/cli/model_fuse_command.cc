@@ -82,8 +82,8 @@ absl::StatusOr<ExitCode> Fuse(const Cli& cli, const FuseOptions& options) {
   ASSIGN_OR_RETURN(const FusionMetrics measured, Measure(cli, a, b, model));
   RETURN_IF_ERROR(WriteFused(options.to, model, measured).status());
   PrintMessage(absl::StrFormat(
-      "%s: %d of %d units of the first changed places, which brought it from %.4g to %.4g of the "
-      "second; optimiser state is left behind",
+      "%s: %d of %d units of a changed places; parameters of a and b are %.4g apart, aligned %.4g; "
+      "the optimisers' state is left behind",
       options.to, model.aligned.moved, model.aligned.units, model.distance,
       model.distance_aligned));
   PrintToStdout(cli, TableOf(options, a, b, measured));

@@ -163,19 +163,21 @@ class Heads {
   const Matrix<double> q_, k_, v_, o_;
 };
 
-// Matching takes memory by the square, and time by the cube.
-absl::Status CheckCount(const std::string& where, const char* what, int count) {
-  constexpr int kMatchedMax = 8192;
-  if (count <= kMatchedMax) return absl::OkStatus();
+// Matching takes memory by the square of what is matched, and time by its cube; of wholes with
+// units in them, by the square of the time of one.
+constexpr int kUnitsMax = 8192, kWholesMax = 1024;
+
+absl::Status CheckCount(const std::string& what, int count, int most) {
+  if (count <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(where, what, ": want at most ", kMatchedMax, " to match, got ", count));
+      absl::StrCat(what, ": want at most ", most, " to match, got ", count));
 }
 
 absl::Status AlignHeads(const std::string& prefix, const TransformerLayerShape& layer_a,
                         const TransformerLayerShape& layer_b, const NamedMatrices& b,
                         NamedMatrices* a, AlignmentCount* count) {
   const Heads heads_a(*a, prefix, layer_a), heads_b(b, prefix, layer_b);
-  RETURN_IF_ERROR(CheckCount(prefix, "heads", layer_b.heads));
+  RETURN_IF_ERROR(CheckCount(prefix + "heads", layer_b.heads, kWholesMax));
   const int heads = layer_b.heads, group = heads / layer_b.kv_heads;
   Matrix<double> alike(heads, heads);
   for (int e = 0; e < heads; ++e) {
@@ -281,8 +283,8 @@ absl::Status AlignTransformer(const TransformerShape& shape_a, const Transformer
     const TransformerLayerShape& layer = shape_b.layers[i];
     const std::string name = absl::StrCat("layers.", i, ".");
     RETURN_IF_ERROR(AlignHeads(name + "attn.", shape_a.layers[i], layer, b, a, count));
-    RETURN_IF_ERROR(CheckCount(name, "mlp_width", layer.mlp_width));
-    RETURN_IF_ERROR(CheckCount(name, "experts", layer.moe.experts));
+    RETURN_IF_ERROR(CheckCount(name + "mlp_width", layer.mlp_width, kUnitsMax));
+    RETURN_IF_ERROR(CheckCount(name + "experts", layer.moe.experts, kWholesMax));
     if (!layer.moe.sparse()) {
       Add(AlignMlp(name + "mlp.", b, a), count);
       continue;

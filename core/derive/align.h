@@ -52,7 +52,8 @@ AlignmentCount AlignMlpClassifier(const NamedMatrices& b, NamedMatrices* a);
 
 // The same of transformers: tensors as LayOut names them. The two shapes are the same but for the
 // order of ALiBi slopes, which become those of `b`. INVALID_ARGUMENT, leaving `a` half rearranged:
-// heads do not have the same slopes. E experts of p units take O(E^2 p^3) time.
+// heads do not have the same slopes, or there are more units, heads or experts than memory should
+// be taken for. E experts of p units take O(E^2 p^3) time.
 absl::Status AlignTransformer(const TransformerShape& shape_a, const TransformerShape& shape_b,
                               const NamedMatrices& b, NamedMatrices* a, AlignmentCount* count);
 

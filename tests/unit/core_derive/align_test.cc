@@ -181,6 +181,23 @@ TEST(AlignTransformer, HeadsOfOtherSlopesAreNotOfOneKind) {
   EXPECT_THAT(std::string(refused.message()), HasSubstr("layers.1.attn.alibi_slopes"));
 }
 
+TEST(AlignTransformer, MoreThanMemoryShouldBeTakenForIsRefused) {
+  const auto refusal = [](auto change) {
+    TransformerShape shape = BaseShape();
+    shape.width = 1;
+    SetPositions(shape, PositionKind::kNone);
+    change(shape.layers[1]);
+    NamedMatrices a = TensorsOf(MakeModel(shape, 1));
+    const NamedMatrices b = a;
+    AlignmentCount count;
+    return std::string(AlignTransformer(shape, shape, b, &a, &count).message());
+  };
+  EXPECT_THAT(refusal([](TransformerLayerShape& layer) { layer.mlp_width = 8193; }),
+              HasSubstr("layers.1.mlp_width: want at most 8192 to match, got 8193"));
+  EXPECT_THAT(refusal([](TransformerLayerShape& layer) { layer.heads = layer.kv_heads = 1025; }),
+              HasSubstr("layers.1.attn.heads: want at most 1024 to match, got 1025"));
+}
+
 // An MLP of theirs, w[out, in], as an MlpClassifier has it.
 NamedMatrices Theirs(const json& fixture, const std::string& model) {
   NamedMatrices tensors;
