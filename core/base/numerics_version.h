@@ -15,4 +15,8 @@ inline constexpr int kBf16NumericsVersion = 2;
 // variants with such a template, whose training, and score on the training split, go by it.
 inline constexpr int kLeftOutNumericsVersion = 2;
 
+// The same of readouts solved on hidden states (core/train/readout_start.h): part of the identity
+// of transformers that start with one.
+inline constexpr int kReadoutNumericsVersion = 2;
+
 }  // namespace saffron

@@ -22,6 +22,10 @@ bool Is(const Params& params, const char* key, const ParamValue& value) {
 
 bool IsBf16(const Params& params) { return Is(params, "train.precision", "bf16"); }
 
+bool HasSolvedReadout(const Params& params) {
+  return Is(params, "solve.readout", "ridge") || Is(params, "solve.readout", "explicit");
+}
+
 // How many of the youngest tokens it has before it skips one.
 int ChainOf(const LagTemplate& lags) {
   int chain = 0;
@@ -52,6 +56,7 @@ struct OwnPart {
 constexpr OwnPart kParts[] = {
     {"numerics.bf16", kBf16NumericsVersion, &IsBf16},
     {"numerics.left_out", kLeftOutNumericsVersion, &LeavesOutBesideTheChain},
+    {"numerics.readout", kReadoutNumericsVersion, &HasSolvedReadout},
 };
 
 }  // namespace

@@ -11,9 +11,10 @@
 namespace saffron {
 
 // By this program, of a variant with these keys: "numerics.bf16" (kBf16NumericsVersion) where
-// train.precision is bf16; "numerics.left_out" (kLeftOutNumericsVersion) of a log-linear model
-// where a template begins with as long a chain as the model's own, as 1.3 does at orders 1 and 2,
-// and all targets are counted.
+// train.precision is bf16; "numerics.left_out" (kLeftOutNumericsVersion) of a log-linear model that
+// counts all targets, where a template begins with as long a chain as the model's own, as 1.3 does
+// at orders 1 and 2; "numerics.readout" (kReadoutNumericsVersion) where solve.readout is explicit
+// or ridge.
 std::map<std::string, ParamValue> OwnNumerics(const std::map<std::string, ParamValue>& params);
 
 // Takes such keys out of `params`. FAILED_PRECONDITION, naming both versions, where they are not

@@ -1,8 +1,10 @@
 #pragma once
 // Where a transformer's readout starts when it is made from the hidden states h of the present
 // network: those of a sample of training windows, and the tokens that follow them. Each sets
-// readout (which must be untied) and readout_bias, weighed by one gain that is the best on windows
-// left out, and returns that gain; 0 leaves the log frequencies of tokens.
+// readout (which must be untied) and readout_bias, weighed by one gain, and returns it; 0 leaves
+// the log frequencies of tokens. The gain is the best on windows that what it weighs has not seen,
+// up to a tenth of the text; their states are added once it is chosen. (A text of one window has no
+// others.)
 
 #include <cstdint>
 

@@ -14,6 +14,23 @@ using Params = std::map<std::string, ParamValue>;
 const Params kBf16 = {{"model.type", "transformer"}, {"train.precision", "bf16"}};
 const Params kFloat32 = {{"model.type", "transformer"}, {"train.precision", "float32"}};
 
+TEST(OwnNumericsTest, ReadoutsSolvedOnHiddenStatesHaveAVersionOfTheirOwn) {
+  const Params readout = {{"numerics.readout", int64_t{kReadoutNumericsVersion}}};
+  for (const char* solved : {"ridge", "explicit"}) {
+    EXPECT_EQ(OwnNumerics({{"model.type", "transformer"}, {"solve.readout", solved}}), readout);
+  }
+  EXPECT_THAT(OwnNumerics({{"model.type", "transformer"}, {"solve.readout", "prior"}}), IsEmpty());
+}
+
+TEST(OwnNumericsTest, AVariantMayHaveSeveral) {
+  Params params = kBf16;
+  params["solve.readout"] = "ridge";
+  EXPECT_EQ(OwnNumerics(params).size(), 2u);
+  params.merge(OwnNumerics(params));
+  EXPECT_EQ(TakeOwnNumerics(&params), absl::OkStatus());
+  EXPECT_EQ(params.size(), 3u);
+}
+
 Params LogLinear(int64_t order, const char* templates) {
   return {{"model.type", "log_linear"}, {"model.order", order}, {"model.templates", templates}};
 }

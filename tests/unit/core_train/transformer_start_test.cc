@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <Eigen/LU>
 #include <cmath>
 #include <memory>
 #include <vector>
@@ -117,6 +118,71 @@ TEST(TransformerStart, AContextEmbeddingIsTheMeanCodesOfWhatFollowsStandardised)
     for (double& x : row) x /= sum;
   }
   ExpectEmbedding("context", rows);
+}
+
+TEST(TransformerStart, ARidgeReadoutIsTheRegressionOnAllWindowsOfAShortText) {
+  const TextDataset data = Text();
+  auto network = Network();
+  const int n = (kTokens - 1) / kLength * kLength;
+  std::vector<float> hidden(n * kWidth);
+  const std::vector<int32_t> inputs(data.train.begin(), data.train.begin() + n);
+  network->Hidden(inputs, kLength, absl::MakeSpan(hidden));
+  const auto gain = SolveRidgeReadout(data, kLength, *network);
+  ASSERT_TRUE(gain.ok()) << gain.status();
+  ASSERT_GT(*gain, 0);
+
+  Eigen::MatrixXd h = Eigen::Map<Matrix<float>>(hidden.data(), n, kWidth).cast<double>();
+  const Eigen::RowVectorXd mean = h.colwise().mean();
+  h.rowwise() -= mean;
+  Eigen::MatrixXd y = Eigen::MatrixXd::Zero(n, kVocab);
+  for (int t = 0; t < n; ++t) y(t, data.train[t + 1]) = 1;
+  Eigen::MatrixXd square = h.transpose() * h;
+  square += 0.01 * square.trace() / kWidth * Eigen::MatrixXd::Identity(kWidth, kWidth);
+  const Eigen::MatrixXd w = square.inverse() * h.transpose() * y;
+  const std::vector<double> log_p = UnigramModel::Fit(data.train, kVocab).log_p;
+  const absl::Span<const float> readout = network->tensor(network->layout().readout);
+  const absl::Span<const float> bias = network->tensor(network->layout().readout_bias);
+  for (int i = 0; i < kVocab; ++i) {
+    const double weight = *gain / (std::exp(log_p[i]) + 1.0 / n);
+    for (int j = 0; j < kWidth; ++j) {
+      EXPECT_NEAR(readout[j * kVocab + i], weight * w(j, i), 1e-4) << i;
+    }
+    EXPECT_NEAR(bias[i], log_p[i] - weight * mean.dot(w.col(i)), 1e-4) << i;
+  }
+}
+
+// By the windows that it was made from itself, such a readout would have a gain of 0.7 to 1.
+TEST(TransformerStart, ARidgeReadoutHasLittleToSayOfTextWithoutRhyme) {
+  TextDataset data = Text();
+  data.train.resize(600);
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    const CounterRandom random(seed, RandomPurpose::kTest);
+    for (size_t t = 0; t < data.train.size(); ++t) {
+      data.train[t] = static_cast<int32_t>(kVocab * random.Uniform(t));
+    }
+    auto network = Network();
+    const auto gain = SolveRidgeReadout(data, kLength, *network);
+    ASSERT_TRUE(gain.ok()) << gain.status();
+    EXPECT_LT(*gain, 0.4) << seed;
+  }
+}
+
+TEST(TransformerStart, HiddenStatesThatAreAllTheSameSayNothing) {
+  const TextDataset data = Text();
+  for (const bool ridge : {false, true}) {
+    auto network = Network();
+    absl::Span<float> parameters = network->arena().parameters();
+    std::fill(parameters.begin(), parameters.end(), 0.3f);
+    if (ridge) {
+      const auto gain = SolveRidgeReadout(data, kLength, *network);
+      ASSERT_TRUE(gain.ok()) << gain.status();
+    } else {
+      SolveCountedReadout(data, kLength, *network);
+    }
+    for (const float weight : network->tensor(network->layout().readout)) {
+      EXPECT_NEAR(weight, 0, 1e-5);
+    }
+  }
 }
 
 TEST(TransformerStart, ACountedReadoutIsTheFormulaOfPositiveFeatures) {
