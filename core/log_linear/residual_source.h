@@ -36,8 +36,8 @@ struct Level {
 // Raw counts of the targets that are not held out are kept by template, for other key sets, other
 // discounts, and for all targets: those are their counts and those of the hold-out, added up.
 // A template that another of the key set extends is summed out of it. Prefixes and vocabularies
-// have files of their own: adding up cuts, or merging types, takes longer or hardly less than
-// counting.
+// have files of their own: adding up cuts takes longer than counting, and merging types (8,192 into
+// 4,096, a million tokens) saves 0.1 s of a model's 4 s, the longest templates nothing.
 //
 // Not thread-safe. Counts are kept in memory until they are released, so take parents before their
 // children and release each when its last child is made.
