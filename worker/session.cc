@@ -154,6 +154,7 @@ v1::SyncRequest Session::NextSync() {
   request.set_draining(draining_);
   request.mutable_missing_corpora()->Assign(missing_corpora_.begin(), missing_corpora_.end());
   request.set_missing_more(missing_more_);
+  request.set_no_bf16(options_.no_bf16);
   saying_draining_ = draining_;
   // A third of the lease: two renewals may be lost. A worker that leaves waits for nothing.
   ToProto(draining_ ? absl::ZeroDuration()

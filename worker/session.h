@@ -30,6 +30,7 @@ class Session {
     int slots = 1;
     std::string build = {};
     int numerics_version = 0;
+    bool no_bf16 = false;  // the CPU has no AVX512-BF16
     // Attempts are fetched ahead to cover this much of a slot's time, at most this many a slot:
     // short trials then never wait for a round trip, and long ones are never kept from an idle
     // worker.

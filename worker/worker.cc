@@ -17,6 +17,7 @@
 #include "core/base/numerics_version.h"
 #include "core/base/process.h"
 #include "core/data/data_store.h"
+#include "core/math/bf16_gemm.h"
 #include "grpcpp/grpcpp.h"
 #include "saffron/v1/worker.grpc.pb.h"
 #include "worker/courier.h"
@@ -104,7 +105,8 @@ struct Worker::Impl : RunnerListener {
                  .process_space = ProcessSpace(),
                  .slots = options.slots,
                  .build = options.build,
-                 .numerics_version = kNumericsVersion}),
+                 .numerics_version = kNumericsVersion,
+                 .no_bf16 = !CpuHasBf16()}),
         courier({.channel = options.channel,
                  .dir = options.checkpoint_every_s > 0 ? options.spool_dir : "",
                  .worker_id = session.Registration().worker_id(),

@@ -164,7 +164,8 @@ void PrintStatusTable(const v1::RoadmapStatus& status, std::ostream& out) {
       states.AddRow({absl::StrCat(status.waiting()), "  of them waiting for what they start from"});
     }
     if (std::string_view(state) == "queued" && status.without_corpus() > 0) {
-      states.AddRow({absl::StrCat(status.without_corpus()), "  of them waiting for their corpus"});
+      states.AddRow(
+          {absl::StrCat(status.without_corpus()), "  of them waiting for what no worker has"});
     }
   }
   if (status.archived() > 0) {

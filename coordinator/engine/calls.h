@@ -54,6 +54,7 @@ struct SyncCall {
   int64_t sequence = 0;
   std::vector<std::string> missing_corpora = {};  // fingerprints
   bool missing_more = false;
+  bool no_bf16 = false;
 };
 struct AssignedTrial {
   AttemptId attempt = {};
@@ -165,7 +166,7 @@ struct RoadmapStatus {
   std::string paused = {};  // why nothing is handed out or recorded; empty when all is well
   Scheduler::RoadmapControl control = {};
   int64_t archived = 0;        // trials of earlier revisions that the current one does not name
-  int64_t without_corpus = 0;  // of the queued: every worker lacks their corpus
+  int64_t without_corpus = 0;  // of the queued: every worker lacks what they need
   std::string missing_corpora = {};  // which, who lacks them, what to do
 };
 

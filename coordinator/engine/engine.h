@@ -163,7 +163,7 @@ class Engine {
   // Which of the roadmap's trials wait because nobody has their corpus.
   absl::Status AddMissingCorpora(RoadmapStatus* status);
   // "a worker with corpus ...", who lacks it and what to do.
-  absl::StatusOr<std::string> DescribeLacking(CorpusId corpus, const Scheduler::CorpusView& view);
+  absl::StatusOr<std::string> DescribeLacking(const Needs& needs, const Scheduler::NeedsView& view);
   absl::Status DoArtifact(const ArtifactCall& call, const Done<ArtifactAnswer>& done);
   // Why the file is not wanted; empty when it is, and then there is room for it.
   absl::StatusOr<std::string> WhyUnwanted(const ArtifactCall& call);

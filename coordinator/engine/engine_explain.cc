@@ -40,7 +40,7 @@ absl::Status Engine::DoExplain(TrialId id, const Done<Explanation>& done) {
     e.reasons.push_back(absl::StrCat("The coordinator is paused: ", paused_, "."));
   if (const Queued* queued = std::get_if<Queued>(&trial->state)) {
     const Scheduler::Fleet fleet = scheduler_.fleet();
-    const Scheduler::CorpusView corpus = scheduler_.ViewCorpus(trial->corpus);
+    const Scheduler::NeedsView needs = scheduler_.ViewNeeds(trial->needs);
     if (trial->held) {
       const TrialId parent = *trial->parent;
       e.reasons.push_back(
@@ -64,11 +64,12 @@ absl::Status Engine::DoExplain(TrialId id, const Done<Explanation>& done) {
                                        " before its next attempt, because the last one failed."));
     } else if (fleet.workers == 0) {
       e.reasons.push_back("No worker is connected: start one with `saffron worker`.");
-    } else if (!corpus.lacking.empty() && corpus.idle_slots == 0) {
-      ASSIGN_OR_RETURN(const std::string lacking, DescribeLacking(trial->corpus, corpus));
-      e.reasons.push_back(absl::StrCat(
-          "It waits for ", lacking, ".",
-          corpus.able > 0 ? " Those that have it are busy." : " They notice by themselves."));
+    } else if (!needs.lacking.empty() && needs.idle_slots == 0) {
+      ASSIGN_OR_RETURN(const std::string lacking, DescribeLacking(trial->needs, needs));
+      e.reasons.push_back(absl::StrCat("It waits for ", lacking, ".",
+                                       needs.able > 0      ? " Those that have it are busy."
+                                       : needs.lack_corpus ? " They notice by themselves."
+                                                           : ""));
     } else if (fleet.barred > 0 && fleet.idle_slots == 0) {
       e.reasons.push_back(absl::StrCat(Quantity(fleet.barred, "worker"), " of ", fleet.workers,
                                        fleet.barred == 1 ? " gets" : " get",

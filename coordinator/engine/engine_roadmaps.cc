@@ -56,21 +56,31 @@ absl::Status Engine::DoStatus(const std::string& selector, const Done<RoadmapSta
 }
 
 absl::Status Engine::AddMissingCorpora(RoadmapStatus* status) {
-  for (const auto& [corpus, trials] : scheduler_.ReadyByCorpus(status->roadmap.id)) {
-    const Scheduler::CorpusView view = scheduler_.ViewCorpus(corpus);
+  for (const auto& [needs, trials] : scheduler_.ReadyByNeeds(status->roadmap.id)) {
+    const Scheduler::NeedsView view = scheduler_.ViewNeeds(needs);
     if (view.able > 0 || view.lacking.empty()) continue;
     status->without_corpus += static_cast<int64_t>(trials);
-    ASSIGN_OR_RETURN(const std::string lacking, DescribeLacking(corpus, view));
+    ASSIGN_OR_RETURN(const std::string lacking, DescribeLacking(needs, view));
     absl::StrAppend(&status->missing_corpora, status->missing_corpora.empty() ? "" : "; ", trials,
                     trials == 1 ? " trial waits for " : " trials wait for ", lacking);
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Engine::DescribeLacking(CorpusId corpus,
-                                                    const Scheduler::CorpusView& view) {
+absl::StatusOr<std::string> Engine::DescribeLacking(const Needs& needs,
+                                                    const Scheduler::NeedsView& view) {
   constexpr size_t kNamed = 4;
-  ASSIGN_OR_RETURN(const RunStore::Corpus missing, store_->LoadCorpus(corpus));
+  std::string wanted, remedy;
+  if (view.lack_corpus) {
+    ASSIGN_OR_RETURN(const RunStore::Corpus missing, store_->LoadCorpus(needs.corpus));
+    wanted = absl::StrCat("corpus \"", missing.name, "\" (fingerprint ",
+                          missing.fingerprint.substr(0, 12), ")");
+    remedy = " (bring it there with `saffron data fetch` or `saffron data add`)";
+  }
+  if (view.lack_bf16) {
+    absl::StrAppend(&wanted, wanted.empty() ? "" : " and ",
+                    "AVX512-BF16 in its CPU, for train.precision bf16");
+  }
   std::vector<std::string> names;
   for (WorkerId worker : view.lacking) {
     if (names.size() == kNamed) {
@@ -80,10 +90,8 @@ absl::StatusOr<std::string> Engine::DescribeLacking(CorpusId corpus,
     auto name = names_.find(worker);
     names.push_back(name == names_.end() ? absl::StrCat("worker ", worker.value) : name->second);
   }
-  return absl::StrCat("a worker with corpus \"", missing.name, "\" (fingerprint ",
-                      missing.fingerprint.substr(0, 12), "); ", absl::StrJoin(names, ", "),
-                      view.lacking.size() == 1 ? " lacks" : " lack",
-                      " it (bring it there with `saffron data fetch` or `saffron data add`)");
+  return absl::StrCat("a worker with ", wanted, "; ", absl::StrJoin(names, ", "),
+                      view.lacking.size() == 1 ? " lacks it" : " lack it", remedy);
 }
 
 absl::StatusOr<Engine::RoadmapView*> Engine::FindRoadmap(const std::string& selector) {

@@ -89,6 +89,7 @@ absl::Status Engine::DoSync(CallId id, const SyncCall& call, const Done<SyncAnsw
   for (const AttemptProgress& p : call.running) event.running.push_back(p.attempt);
   for (const AttemptResult& r : call.finished) event.finished.push_back(r.report);
   event.missing.more = call.missing_more;
+  event.missing.bf16 = call.no_bf16;
   for (const std::string& fingerprint : call.missing_corpora) {
     ASSIGN_OR_RETURN(const std::optional<CorpusId> corpus, store_->FindCorpus(fingerprint));
     if (corpus) event.missing.named.insert(*corpus);

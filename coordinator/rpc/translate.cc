@@ -121,7 +121,8 @@ absl::StatusOr<SyncCall> FromProto(const v1::SyncRequest& request) {
                 .wait = FromProto(request.wait()),
                 .draining = request.draining(),
                 .sequence = request.sequence(),
-                .missing_more = request.missing_more()};
+                .missing_more = request.missing_more(),
+                .no_bf16 = request.no_bf16()};
   for (const v1::CorpusRef& corpus : request.missing_corpora()) {
     if (std::ssize(call.missing_corpora) == MissingCorpora::kNamedMax) {
       call.missing_more = true;

@@ -73,7 +73,7 @@ struct WantedTrial {
   double cost_seconds = 0;  // estimated, on one core
   // It starts from this trial's checkpoint, so not before that one succeeded. Named earlier.
   std::optional<TrialId> parent = {};
-  CorpusId corpus = {};  // that it reads
+  Needs needs = {};
 };
 
 struct RoadmapPolicy {

@@ -52,7 +52,7 @@ class SchedulerInspector {
       absl::StrAppend(&text, "w", id.value, " ", worker.slots, worker.drained ? "d" : "",
                       absl::FormatDuration(worker.expires - now), "?",
                       absl::FormatDuration(worker.doubted - now), s_.doubted_.count(id),
-                      worker.missing.more ? "m" : "");
+                      worker.missing.more ? "m" : "", worker.missing.bf16 ? "b" : "");
       for (CorpusId corpus : worker.missing.named) absl::StrAppend(&text, "m", corpus.value);
     }
     for (const auto& [id, roadmap] : s_.roadmaps_) {
@@ -97,7 +97,7 @@ class SchedulerInspector {
         for (const Scheduler::Want& want : trial.wants) {
           if (!want.active) continue;
           ++ready_;
-          ++ready_by_[want.roadmap][trial.corpus];
+          ++ready_by_[want.roadmap][trial.needs];
         }
       }
     } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
@@ -167,8 +167,8 @@ class SchedulerInspector {
               "the counts of roadmap ", id.value, " are not those of its trials");
       Require(in_turn_[id] == roadmap.leased_in_turn, "roadmap ", id.value,
               " is charged for other leases than it has");
-      Require(ready_by_[id] == s_.queue_.CountByCorpus(id), "the work queue of roadmap ", id.value,
-              " holds trials of other corpora than are ready");
+      Require(ready_by_[id] == s_.queue_.CountByNeeds(id), "the work queue of roadmap ", id.value,
+              " holds trials with other needs than are ready");
     }
     Require(ready_ == s_.queue_.size(), "the work queue holds other trials than are ready");
     for (const auto& [id, reason] : s_.drained_) {
@@ -205,7 +205,7 @@ class SchedulerInspector {
   std::map<WorkerId, double> load_;
   std::set<std::pair<absl::Time, TrialId>> backing_off_;
   size_t ready_ = 0;
-  std::map<RoadmapId, std::map<CorpusId, size_t>> ready_by_;
+  std::map<RoadmapId, std::map<Needs, size_t>> ready_by_;
 };
 
 std::vector<std::string> FindViolations(const Scheduler& scheduler) {

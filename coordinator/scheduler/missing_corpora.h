@@ -1,5 +1,5 @@
 #pragma once
-// Which corpora a worker cannot open.
+// What trials need of their worker, and which of it a worker has not got.
 
 #include <set>
 
@@ -7,16 +7,31 @@
 
 namespace saffron {
 
+struct Needs {
+  Needs() = default;
+  Needs(CorpusId corpus, bool bf16 = false) : corpus(corpus), bf16(bf16) {}
+
+  CorpusId corpus;    // that the trial reads
+  bool bf16 = false;  // a CPU with AVX512-BF16
+
+  friend auto operator<=>(const Needs&, const Needs&) = default;
+};
+
 struct MissingCorpora {
   // So many can be named.
   static constexpr int kNamedMax = 64;
 
   std::set<CorpusId> named = {};
   bool more = false;  // any other one may be missing too
+  bool bf16 = false;  // and the CPU has no AVX512-BF16
 
-  bool empty() const { return named.empty() && !more; }
+  bool empty() const { return named.empty() && !more && !bf16; }
   // What reads no corpus can run anywhere.
-  bool Has(CorpusId corpus) const { return corpus.value != 0 && (more || named.count(corpus) > 0); }
+  bool HasCorpus(CorpusId corpus) const {
+    return corpus.value != 0 && (more || named.count(corpus) > 0);
+  }
+  // Whether any of it is missing.
+  bool Has(const Needs& needs) const { return HasCorpus(needs.corpus) || (needs.bf16 && bf16); }
   bool operator==(const MissingCorpora&) const = default;
 };
 

@@ -60,7 +60,7 @@ Scheduler::Scheduler(const Options& options, const Snapshot& snapshot, absl::Tim
     trial.failures = t.failures;
     trial.cost_seconds = t.cost_seconds;
     trial.lost_with = t.lost_with;
-    trial.corpus = t.corpus;
+    trial.needs = t.needs;
     if (const Leased* leased = std::get_if<Leased>(&t.state)) {
       if (!HasWorker(leased->worker))
         Renew(leased->worker, workers_[leased->worker], now + options_.lease);
@@ -267,7 +267,7 @@ int Scheduler::RepeatUnseen(WorkerId worker, const std::set<TrialId>& named, int
   for (TrialId id : unseen) {
     const Trial& trial = trials_.at(id);
     const AttemptId attempt{id, trial.attempts};
-    if (want > 0 && !w.missing.Has(trial.corpus)) {
+    if (want > 0 && !w.missing.Has(trial.needs)) {
       --want;
       effects_.push_back(AttemptRepeated{attempt, worker, std::get<Leased>(trial.state).roadmap});
       continue;
@@ -290,7 +290,7 @@ void Scheduler::Assign(WorkerId worker_id, int want, absl::Time now) {
         const std::set<TrialId>& held = workers_.at(doubted).held;
         const bool is_urgent = std::any_of(held.begin(), held.end(), [&](TrialId id) {
           const Trial& trial = trials_.at(id);
-          return TimeToEnd(trial) > most && !worker.missing.Has(trial.corpus);
+          return TimeToEnd(trial) > most && !worker.missing.Has(trial.needs);
         });
         if (is_urgent) LoseWorker(doubted, "its connection broke, and its trials were due", now);
       }
@@ -349,7 +349,7 @@ bool Scheduler::IsAnyIdleFor(const std::set<TrialId>& trials) const {
       return false;
     }
     return trials.empty() || std::any_of(trials.begin(), trials.end(), [&](TrialId trial) {
-             return !w.second.missing.Has(trials_.at(trial).corpus);
+             return !w.second.missing.Has(trials_.at(trial).needs);
            });
   });
 }
@@ -514,7 +514,7 @@ void Scheduler::Link(TrialId id, Trial& trial) {
     }
     if (trial.held) return;
     for (const Want& want : trial.wants) {
-      if (want.active) queue_.Add(want.roadmap, trial.corpus, OrderOf(id, trial, want));
+      if (want.active) queue_.Add(want.roadmap, trial.needs, OrderOf(id, trial, want));
     }
   } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
     Worker& worker = workers_.at(leased->worker);
@@ -540,7 +540,7 @@ void Scheduler::Unlink(TrialId id, Trial& trial) {
     }
     if (trial.held) return;
     for (const Want& want : trial.wants) {
-      if (want.active) queue_.Remove(want.roadmap, trial.corpus, OrderOf(id, trial, want));
+      if (want.active) queue_.Remove(want.roadmap, trial.needs, OrderOf(id, trial, want));
     }
   } else if (const Leased* leased = std::get_if<Leased>(&trial.state)) {
     Worker& worker = workers_.at(leased->worker);

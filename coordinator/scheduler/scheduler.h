@@ -22,7 +22,8 @@
 // it is as good), and never counts twice.
 //
 // A worker that cannot open a trial's corpus hands the trial back, which is charged to nobody, and
-// is given no trials of that corpus for as long as it says that it lacks it; others are.
+// is given no trials of that corpus for as long as it says that it lacks it; others are. Nor is one
+// whose CPU cannot multiply in bfloat16 given trials that do.
 
 #include <array>
 #include <cstdint>
@@ -89,7 +90,7 @@ class Scheduler {
       TrialState state;
       std::optional<TrialId> parent = {};
       std::vector<WorkerId> lost_with = {};  // since the budgets were fresh, each once
-      CorpusId corpus = {};
+      Needs needs = {};
     };
     struct Roadmap {
       RoadmapId id;
@@ -147,7 +148,7 @@ class Scheduler {
     bool held = false;         // its parent has not succeeded (yet)
     double after_seconds = 0;  // estimated time of the longest chain of trials that wait for it
     std::vector<WorkerId> lost_with = {};  // workers it was lost with since the budgets were fresh
-    CorpusId corpus = {};                  // that it reads
+    Needs needs = {};
 
     // The roadmap's want; nullptr when it has none.
     const Want* FindWant(RoadmapId roadmap) const;
@@ -165,16 +166,17 @@ class Scheduler {
   };
   Fleet fleet() const;
 
-  // Who of the workers that get new work could be given a trial of the corpus. O(workers).
-  struct CorpusView {
-    int able = 0;                        // workers that do not lack it
-    int idle_slots = 0;                  // theirs
-    std::vector<WorkerId> lacking = {};  // the others
+  // Who of the workers that get new work could be given a trial that needs this. O(workers).
+  struct NeedsView {
+    int able = 0;                                 // workers that lack nothing of it
+    int idle_slots = 0;                           // theirs
+    std::vector<WorkerId> lacking = {};           // the others
+    bool lack_corpus = false, lack_bf16 = false;  // what any of these lacks
   };
-  CorpusView ViewCorpus(CorpusId corpus) const;
-  // Trials of the roadmap that wait for nothing but a worker, by what they read; none of a paused
+  NeedsView ViewNeeds(const Needs& needs) const;
+  // Trials of the roadmap that wait for nothing but a worker, by what they need; none of a paused
   // roadmap.
-  std::map<CorpusId, size_t> ReadyByCorpus(RoadmapId roadmap) const;
+  std::map<Needs, size_t> ReadyByNeeds(RoadmapId roadmap) const;
 
   struct WorkerView {
     int slots = 0;  // 0: it has not been heard of since this process started

@@ -47,7 +47,7 @@ void Scheduler::Name(RoadmapId roadmap, const WantedTrial& wanted, absl::Time no
   auto [it, is_new] = trials_.try_emplace(wanted.trial);
   if (is_new) {
     it->second.cost_seconds = wanted.cost_seconds;
-    it->second.corpus = wanted.corpus;
+    it->second.needs = wanted.needs;
     it->second.wants.push_back(want);
     if (wanted.parent) SetParent(wanted.trial, *wanted.parent, /*linked=*/true);
     Link(wanted.trial, it->second);

@@ -21,12 +21,14 @@ Scheduler::Fleet Scheduler::fleet() const {
   return fleet;
 }
 
-Scheduler::CorpusView Scheduler::ViewCorpus(CorpusId corpus) const {
-  CorpusView view;
+Scheduler::NeedsView Scheduler::ViewNeeds(const Needs& needs) const {
+  NeedsView view;
   for (const auto& [id, worker] : workers_) {
     if (!GetsWork(id)) continue;
-    if (worker.missing.Has(corpus)) {
+    if (worker.missing.Has(needs)) {
       view.lacking.push_back(id);
+      view.lack_corpus = view.lack_corpus || worker.missing.HasCorpus(needs.corpus);
+      view.lack_bf16 = view.lack_bf16 || (needs.bf16 && worker.missing.bf16);
       continue;
     }
     ++view.able;
@@ -35,9 +37,9 @@ Scheduler::CorpusView Scheduler::ViewCorpus(CorpusId corpus) const {
   return view;
 }
 
-std::map<CorpusId, size_t> Scheduler::ReadyByCorpus(RoadmapId roadmap) const {
+std::map<Needs, size_t> Scheduler::ReadyByNeeds(RoadmapId roadmap) const {
   if (Control(roadmap).paused) return {};
-  return queue_.CountByCorpus(roadmap);
+  return queue_.CountByNeeds(roadmap);
 }
 
 std::optional<Scheduler::WorkerView> Scheduler::ViewWorker(WorkerId id) const {

@@ -14,17 +14,17 @@ void WorkQueue::Alter(RoadmapId roadmap, const Change& change) {
   if (queue.in_turn()) turns_.insert({queue.share(), roadmap});
 }
 
-void WorkQueue::Add(RoadmapId roadmap, CorpusId corpus, const WorkOrder& order) {
+void WorkQueue::Add(RoadmapId roadmap, const Needs& needs, const WorkOrder& order) {
   Alter(roadmap, [&](Queue& queue) {
-    CHECK(queue.ready[corpus].insert(order).second)
+    CHECK(queue.ready[needs].insert(order).second)
         << "trial " << order.trial.value << " queued twice";
   });
   ++size_;
 }
 
-void WorkQueue::Remove(RoadmapId roadmap, CorpusId corpus, const WorkOrder& order) {
+void WorkQueue::Remove(RoadmapId roadmap, const Needs& needs, const WorkOrder& order) {
   Alter(roadmap, [&](Queue& queue) {
-    auto ready = queue.ready.find(corpus);
+    auto ready = queue.ready.find(needs);
     CHECK(ready != queue.ready.end() && ready->second.erase(order) == 1)
         << "trial " << order.trial.value << " was not queued";
     if (ready->second.empty()) queue.ready.erase(ready);
@@ -48,8 +48,8 @@ void WorkQueue::SetPaused(RoadmapId roadmap, bool paused) {
 std::optional<WorkQueue::Pick> WorkQueue::Next(const MissingCorpora& missing) const {
   for (const auto& [share, roadmap] : turns_) {
     const WorkOrder* first = nullptr;
-    for (const auto& [corpus, ready] : queues_.at(roadmap).ready) {
-      if (missing.Has(corpus)) continue;
+    for (const auto& [needs, ready] : queues_.at(roadmap).ready) {
+      if (missing.Has(needs)) continue;
       if (first == nullptr || *ready.begin() < *first) first = &*ready.begin();
     }
     if (first != nullptr) return Pick{roadmap, first->trial};
@@ -60,18 +60,18 @@ std::optional<WorkQueue::Pick> WorkQueue::Next(const MissingCorpora& missing) co
 size_t WorkQueue::CountStartable(const MissingCorpora& missing) const {
   size_t count = 0;
   for (const auto& [share, roadmap] : turns_) {
-    for (const auto& [corpus, ready] : queues_.at(roadmap).ready) {
-      if (!missing.Has(corpus)) count += ready.size();
+    for (const auto& [needs, ready] : queues_.at(roadmap).ready) {
+      if (!missing.Has(needs)) count += ready.size();
     }
   }
   return count;
 }
 
-std::map<CorpusId, size_t> WorkQueue::CountByCorpus(RoadmapId roadmap) const {
-  std::map<CorpusId, size_t> counts;
+std::map<Needs, size_t> WorkQueue::CountByNeeds(RoadmapId roadmap) const {
+  std::map<Needs, size_t> counts;
   auto it = queues_.find(roadmap);
   if (it == queues_.end()) return counts;
-  for (const auto& [corpus, ready] : it->second.ready) counts[corpus] = ready.size();
+  for (const auto& [needs, ready] : it->second.ready) counts[needs] = ready.size();
   return counts;
 }
 
@@ -79,7 +79,7 @@ int64_t WorkQueue::CountBefore(RoadmapId roadmap, const WorkOrder& order) const 
   auto it = queues_.find(roadmap);
   if (it == queues_.end()) return 0;
   int64_t before = 0;
-  for (const auto& [corpus, ready] : it->second.ready) {
+  for (const auto& [needs, ready] : it->second.ready) {
     before += std::distance(ready.begin(), ready.lower_bound(order));
   }
   return before;

@@ -31,12 +31,12 @@ struct WorkOrder {
 // to its weight: the next trial is of the roadmap with the fewest leases for its weight, as in
 // weighted fair queueing (Demers, Keshav and Shenker, 1989) with slots for bandwidth. A roadmap
 // that waits gains no credit. A trial that several roadmaps want stands in the queue of each. Every
-// operation is O(log n) in the trials, and O(roadmaps x corpora) for a worker that lacks corpora.
+// operation is O(log n) in the trials, and O(roadmaps x corpora) for a worker.
 // Not thread-safe.
 class WorkQueue {
  public:
-  void Add(RoadmapId roadmap, CorpusId corpus, const WorkOrder& order);
-  void Remove(RoadmapId roadmap, CorpusId corpus, const WorkOrder& order);  // it is there
+  void Add(RoadmapId roadmap, const Needs& needs, const WorkOrder& order);
+  void Remove(RoadmapId roadmap, const Needs& needs, const WorkOrder& order);  // it is there
   // The number of the roadmap's trials that are leased in its turn changed.
   void SetLeased(RoadmapId roadmap, int64_t leased);
   void SetWeight(RoadmapId roadmap, double weight);  // > 0; 1 until set
@@ -48,22 +48,22 @@ class WorkQueue {
     TrialId trial;
   };
   // First trial of the roadmap that has fewest leased for its weight (of the oldest of them), among
-  // trials that read none of the corpora that are missing; none when nothing can be started.
+  // trials that need nothing that is missing; none when nothing can be started.
   std::optional<Pick> Next(const MissingCorpora& missing) const;
 
   // Whether nothing can be started anywhere.
   bool empty() const { return turns_.empty(); }
   // Entries, so that a trial counts once for each roadmap that wants it.
   size_t size() const { return size_; }
-  // Those that can be started where these corpora are missing.
+  // Those that can be started where this is missing.
   size_t CountStartable(const MissingCorpora& missing) const;
-  // Entries of the roadmap by what they read.
-  std::map<CorpusId, size_t> CountByCorpus(RoadmapId roadmap) const;
+  // Entries of the roadmap by what they need.
+  std::map<Needs, size_t> CountByNeeds(RoadmapId roadmap) const;
   // Entries of the roadmap before `order`. O(n): for explanations.
   int64_t CountBefore(RoadmapId roadmap, const WorkOrder& order) const;
 
  private:
-  using Ready = std::map<CorpusId, std::set<WorkOrder>>;  // no empty sets
+  using Ready = std::map<Needs, std::set<WorkOrder>>;  // no empty sets
   struct Queue {
     int64_t leased = 0;
     double weight = 1;

@@ -121,7 +121,8 @@ namespace {
 
 constexpr char kLoadTrials[] =
     "SELECT t.id, v.seconds, t.attempts, t.state, a.worker, a.failure_class, t.parent, t.orphaned, "
-    "iif(d.fingerprint = '', 0, d.id) "
+    "iif(d.fingerprint = '', 0, d.id), "
+    "coalesce(v.json ->> '$.\"train.precision\"' = 'bf16', 0) "
     "FROM trials t JOIN variants v ON v.id = t.variant JOIN datasets d ON d.id = t.data "
     "LEFT JOIN attempts a ON t.state IN ('queued', 'leased') AND a.trial = t.id "
     "AND a.number = t.attempts ORDER BY t.id";
@@ -187,7 +188,7 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
                                .attempts = static_cast<int32_t>(trials->Int(2)),
                                .state = std::move(state)});
     if (!trials->IsNull(6)) snapshot.trials.back().parent = TrialId{trials->Int(6)};
-    snapshot.trials.back().corpus = CorpusId{trials->Int(8)};
+    snapshot.trials.back().needs = {CorpusId{trials->Int(8)}, trials->Int(9) != 0};
   }
   ASSIGN_OR_RETURN(Statement * failures, db_.Use(kLoadFailures));
   failures->Start();

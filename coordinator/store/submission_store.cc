@@ -200,6 +200,8 @@ absl::StatusOr<StoredRevision> RunStore::RecordSubmission(const Submission& s, a
     if (is_new) {
       ASSIGN_OR_RETURN(data->second, DatasetId(db_, variant, now_us));
     }
+    const auto precision = variant.params.find("train.precision");
+    const bool bf16 = precision != variant.params.end() && precision->second == ParamValue("bf16");
     std::optional<int64_t> parent_id;
     if (variant.init) parent_id = ids[variant.init->parent];
     ASSIGN_OR_RETURN(const int64_t id, VariantId(db_, variant, parent_id));
@@ -218,7 +220,7 @@ absl::StatusOr<StoredRevision> RunStore::RecordSubmission(const Submission& s, a
       RETURN_IF_ERROR(insert->Run(at.roadmap, at.revision, trial));
       wanted.push_back({TrialId{trial}, replicate, variant.origins.front().role == "baseline",
                         static_cast<int64_t>(position), variant.seconds, parent,
-                        CorpusId{variant.fingerprint.empty() ? 0 : data->second}});
+                        Needs{CorpusId{variant.fingerprint.empty() ? 0 : data->second}, bf16}});
     }
   }
   RETURN_IF_ERROR(

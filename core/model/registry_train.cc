@@ -78,7 +78,7 @@ std::vector<ParamSpec> TrainParams() {
        .doc = "Operands of the products with a transformer's weights, in training and evaluation. "
               "bf16: rounded to bfloat16, about 1.6 times as fast; parameters, sums, softmax, "
               "norms and the optimiser stay in float32. Wants workers with AVX512-BF16; others "
-              "fail the trial.",
+              "get no such trials.",
        .choices = {"float32", "bf16"},
        .relevant_when = {ModelTypeIs({"transformer"})}},
       {.key = "train.batch",

@@ -147,7 +147,7 @@ TEST_F(ClusterTest, AWorkerWithoutTheCorpusCostsNoTrialAnAttempt) {
   ASSERT_TRUE(bare->WaitFor("handed back"));
   EXPECT_THAT(bare->err(), HasSubstr("no corpus \"tiny\" in " + empty));
   ASSERT_TRUE(Eventually([&] {
-    return scene_.Run({"status"}).out.find("waiting for their corpus") != std::string::npos;
+    return scene_.Run({"status"}).out.find("waiting for what no worker has") != std::string::npos;
   }));
   const Ended status = scene_.Run({"status"});
   EXPECT_THAT(status.out, AllOf(HasSubstr("8  queued"),

@@ -163,5 +163,23 @@ TEST_F(ModelTest, ATrialHasTheSameBitsOnAMachineWithoutAvx512) {
   }
 }
 
+TEST_F(ModelTest, TrialsInBfloat16WaitWhereTheCpuHasItNot) {
+  scene_.environment["SAFFRON_CPU"] = "x86-64-v3";
+  const std::string sweep = Sweep(R"(blocks:
+  - name: precision
+    parameters: {train.precision: {value: bf16}}
+)");
+  const Ended ran = scene_.Run({"run", sweep, "--workers", "1"});
+  EXPECT_EQ(ran.exit_code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("1 trial waits for a worker with AVX512-BF16 in its CPU, for "
+                                 "train.precision bf16"));
+  EXPECT_EQ(scene_.One("SELECT group_concat(state || ' ' || attempts, ', ') FROM trials"),
+            "succeeded 1, queued 0");
+  scene_.environment.erase("SAFFRON_CPU");
+  if (!__builtin_cpu_supports("avx512bf16")) return;
+  EXPECT_EQ(scene_.Run({"run", sweep, "--workers", "1"}).exit_code, 0);
+  EXPECT_EQ(scene_.One("SELECT attempts FROM trials WHERE id = 2"), "1");
+}
+
 }  // namespace
 }  // namespace saffron

@@ -52,7 +52,7 @@ RoadmapChanged TwoTrials(RoadmapId roadmap, bool dependent) {
   RoadmapChanged event{.roadmap = roadmap, .policy = {.retry = {.max = {-1, 1, 0, 0, 0}}}};
   for (int64_t id : {1, 2})
     event.trials.push_back({.trial = TrialId{id}, .position = id, .cost_seconds = 10});
-  event.trials[0].corpus = kCorpus;
+  event.trials[0].needs = kCorpus;
   if (dependent) event.trials[1].parent = TrialId{1};
   return event;
 }
@@ -116,7 +116,7 @@ void Restart(Model& m) {
     TrialState state = t.state;
     if (Queued* queued = std::get_if<Queued>(&state)) queued->ready_at = absl::InfinitePast();
     snapshot.trials.push_back({TrialId{id}, t.cost_seconds, t.attempts, t.failures, state, t.parent,
-                               t.lost_with, t.corpus});
+                               t.lost_with, t.needs});
   }
   for (RoadmapId roadmap : {kRoadmap, kOther}) {
     const RoadmapChanged event = TwoTrials(roadmap, m.dependent);

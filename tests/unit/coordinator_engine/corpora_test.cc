@@ -12,6 +12,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 // The corpus of SmallSweep.
@@ -106,6 +107,33 @@ TEST_F(CorporaTest, ATrialThatReadsNothingRunsWhereNothingIs) {
     EXPECT_THAT(answer->assignments, SizeIs(1)) << "also as it is read back";
     Boot();
   }
+}
+
+TEST_F(CorporaTest, ATrialInBfloat16WaitsForACpuThatHasItAndSaysSo) {
+  Submission sweep = SmallSweep("a", {1, 2});
+  sweep.variants[1].params["train.precision"] = std::string("bf16");
+  ASSERT_TRUE(Submit(sweep).ok());
+  for (int start = 0; start < 2; ++start) {
+    ASSERT_TRUE(Register("old").ok());
+    const auto answer = Sync({.worker = "old", .want = 2, .no_bf16 = true});
+    ASSERT_TRUE(answer.ok());
+    ASSERT_THAT(answer->assignments, SizeIs(1));
+    EXPECT_EQ(answer->assignments[0].attempt, (AttemptId{TrialId{1}, 1}));
+    const auto says =
+        AllOf(HasSubstr("a worker with AVX512-BF16 in its CPU, for train.precision bf16; old lacks "
+                        "it"),
+              Not(HasSubstr("corpus")), Not(HasSubstr("notice")));
+    EXPECT_THAT(Explain(2).reasons[0], says);
+    EXPECT_EQ(Status()->without_corpus, 1);
+    EXPECT_THAT(Status()->missing_corpora, AllOf(HasSubstr("1 trial waits for"), says));
+    EXPECT_THAT(ListWorkers().workers[0].missing_corpora, IsEmpty());
+    Boot();  // as it is read back
+  }
+  ASSERT_TRUE(Register("new").ok());
+  const auto answer = Sync({.worker = "new", .want = 1});
+  ASSERT_TRUE(answer.ok());
+  ASSERT_THAT(answer->assignments, SizeIs(1));
+  EXPECT_EQ(answer->assignments[0].attempt, (AttemptId{TrialId{2}, 1})) << "nothing was charged";
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ RoadmapChanged Reading(RoadmapId roadmap, std::vector<CorpusId> corpora, int64_t
     event.trials.push_back({.trial = TrialId{first + position},
                             .position = position,
                             .cost_seconds = 10,
-                            .corpus = corpus});
+                            .needs = corpus});
   }
   return event;
 }
@@ -172,15 +172,38 @@ TEST(SchedulerCorpora, WhoCouldRunATrialAndWhatWaits) {
   s.Join(kFirst, 2);
   s.Join(kSecond, 1);
   AskWithout(s, kFirst, 0);
-  Scheduler::CorpusView tales = s.scheduler.ViewCorpus(kTales);
+  Scheduler::NeedsView tales = s.scheduler.ViewNeeds(kTales);
   EXPECT_EQ(tales.able, 1);
   EXPECT_EQ(tales.idle_slots, 1);
   EXPECT_THAT(tales.lacking, ElementsAre(kFirst));
   s.Do(DrainRequested{kSecond, "away"});
-  EXPECT_EQ(s.scheduler.ViewCorpus(kTales).able, 0) << "it gets no work";
-  EXPECT_THAT(s.scheduler.ReadyByCorpus(kRoadmap), ElementsAre(Pair(kTales, 2), Pair(kLetters, 1)));
+  EXPECT_EQ(s.scheduler.ViewNeeds(kTales).able, 0) << "it gets no work";
+  EXPECT_THAT(s.scheduler.ReadyByNeeds(kRoadmap), ElementsAre(Pair(kTales, 2), Pair(kLetters, 1)));
   s.Do(PauseRequested{kRoadmap, "lunch"});
-  EXPECT_THAT(s.scheduler.ReadyByCorpus(kRoadmap), IsEmpty());
+  EXPECT_THAT(s.scheduler.ReadyByNeeds(kRoadmap), IsEmpty());
+}
+
+// Another worker's CPU lacks what trials in bfloat16 are multiplied with.
+TEST(SchedulerCorpora, ATrialInBfloat16WaitsForAWorkerThatHasItAndItsCorpus) {
+  const MissingCorpora plain{.bf16 = true}, plain_without_tales{.named = {kTales}, .bf16 = true};
+  Checked s;
+  RoadmapChanged event = Reading(kRoadmap, {kTales, kTales, kLetters});
+  event.trials[0].needs = {kTales, /*bf16=*/true};
+  s.Do(event);
+  s.Join(kFirst, 2, "here");
+  s.Join(kSecond, 2, "there");
+  EXPECT_THAT(AssignedTrials(AskWithout(s, kFirst, 2, plain)), ElementsAre(2, 3));
+  EXPECT_THAT(AssignedTrials(AskWithout(s, kSecond, 1, kNoTales)), IsEmpty());
+  const Needs both{kTales, true};
+  EXPECT_THAT(s.scheduler.ReadyByNeeds(kRoadmap), ElementsAre(Pair(both, 1)));
+  Scheduler::NeedsView view = s.scheduler.ViewNeeds(both);
+  EXPECT_EQ(view.able, 0);
+  EXPECT_THAT(view.lacking, ElementsAre(kFirst, kSecond));
+  EXPECT_TRUE(view.lack_corpus && view.lack_bf16);
+  EXPECT_EQ(s.scheduler.ViewNeeds({kTales}).able, 1);
+  AskWithout(s, kSecond, 0, plain_without_tales);
+  EXPECT_EQ(s.scheduler.ViewNeeds({kTales}).lack_bf16, false) << "nobody asked for it";
+  EXPECT_THAT(AssignedTrials(AskWithout(s, kSecond, 1, {})), ElementsAre(1));
 }
 
 }  // namespace

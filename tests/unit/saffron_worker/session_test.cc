@@ -305,5 +305,11 @@ TEST_F(SessionTest, SoManyMissingCorporaAreNamedAndNoMore) {
   EXPECT_FALSE(session_.NextSync().missing_more()) << "the others are tried again";
 }
 
+TEST_F(SessionTest, EveryCallSaysWhetherTheCpuHasBfloat16) {
+  EXPECT_FALSE(session_.NextSync().no_bf16());
+  Session old({.worker_id = "old", .no_bf16 = true});
+  EXPECT_TRUE(old.NextSync().no_bf16());
+}
+
 }  // namespace
 }  // namespace saffron
