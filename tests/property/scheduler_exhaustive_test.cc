@@ -72,7 +72,7 @@ void Sync(Model& m, int w, bool heard) {
   for (const Effect& effect : effects) {
     const auto* assigned = std::get_if<AttemptAssigned>(&effect);
     if (assigned == nullptr) continue;
-    EXPECT_FALSE(worker.missing.Has(m.scheduler.FindTrial(assigned->attempt.trial)->corpus))
+    EXPECT_FALSE(worker.missing.Has(m.scheduler.FindTrial(assigned->attempt.trial)->needs))
         << "a worker is given what it says it lacks";
   }
   if (!heard) return;
@@ -102,7 +102,7 @@ void LoseCorpus(Model& m, int w) {
   ModelWorker& worker = m.workers[w];
   worker.missing = {.named = {kCorpus}};
   for (AttemptId attempt : worker.running) {
-    if (!worker.missing.Has(m.scheduler.FindTrial(attempt.trial)->corpus)) continue;
+    if (!worker.missing.Has(m.scheduler.FindTrial(attempt.trial)->needs)) continue;
     worker.finished.push_back({.attempt = attempt, .outcome = Outcome::kFailed, .no_corpus = true});
   }
   for (const AttemptReport& report : worker.finished) std::erase(worker.running, report.attempt);
