@@ -93,7 +93,10 @@ absl::StatusOr<Parent> OpenParent(const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": ", read.message()));
 }
 
-bool HasGrown(const Parent& parent) { return parent.metadata.count("derived") > 0; }
+// Only transformers grow.
+bool HasGrown(const Parent& parent) {
+  return parent.transformer && parent.metadata.count("derived") > 0;
+}
 
 // Whether two models that may be fused have the same value under this key of their variants.
 bool MustAgree(const std::string& key, bool grown) {

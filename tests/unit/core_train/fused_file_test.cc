@@ -246,6 +246,10 @@ TEST_F(FusedFileTest, AnMlpThatIsNotAsItsVariantSaysIsRefused) {
     metadata["variant"] = variant.dump();
   });
   EXPECT_THAT(Refusal(Path("wide"), Path("wide")), HasSubstr("layers.0.w1"));
+  // Whatever its past is said to be.
+  const std::string shallow = Train("b", Mlp({{"model.layers", int64_t{1}}}), 1);
+  Rewrite(a, Path("grown"), [](auto&, auto& metadata) { metadata["derived"] = "[]"; });
+  EXPECT_THAT(Refusal(Path("grown"), shallow), HasSubstr("model.layers: want the same"));
 }
 
 }  // namespace
