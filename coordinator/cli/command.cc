@@ -16,9 +16,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "coordinator/report/json.h"
 #include "core/data/data_store.h"
 #include "core/model/registry.h"
-#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -267,12 +267,10 @@ void PrintMessage(const std::string& message) {
     std::fprintf(stderr, "saffron: %s\n", message.c_str());
     return;
   }
-  const nlohmann::json line = {
+  const nlohmann::ordered_json line = {
       {"time", absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone())},
       {"message", message}};
-  const std::string text =
-      line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  std::fputs(text.c_str(), stderr);
+  std::fputs((JsonText(line) + "\n").c_str(), stderr);
 }
 
 }  // namespace saffron

@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/cli/command.h"
+#include "coordinator/report/json.h"
 #include "coordinator/report/read_source.h"
-#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -32,9 +32,7 @@ void PrintJson(const ResultTable& table, const std::vector<Cell>& row) {
     const auto* text = std::get_if<std::string>(&row[i]);
     if (text != nullptr && !text->empty()) line[table.columns[i]] = *text;
   }
-  const std::string printed =
-      line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  std::fputs(printed.c_str(), stderr);
+  std::fputs((JsonText(line) + "\n").c_str(), stderr);
 }
 
 }  // namespace

@@ -9,11 +9,11 @@
 #include "absl/time/clock.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/connect.h"
+#include "coordinator/report/json.h"
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/read_source.h"
 #include "coordinator/report/table.h"
 #include "core/base/status_macros.h"
-#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -116,13 +116,6 @@ class Log {
   int64_t event_ = 0, step_ = -1;
 };
 
-nlohmann::ordered_json JsonOf(const Cell& cell) {
-  if (const auto* integer = std::get_if<int64_t>(&cell)) return *integer;
-  if (const auto* number = std::get_if<double>(&cell)) return *number;
-  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
-  return nullptr;
-}
-
 // The measurements of a trial as rows of step, metric and value; final ones have no step.
 absl::StatusOr<ResultTable> ReadMeasurements(ReadSource& source, int64_t trial) {
   const std::string value =
@@ -146,7 +139,7 @@ absl::StatusOr<nlohmann::ordered_json> LogJson(ReadSource& source, int64_t trial
           trial, " ORDER BY e.id")));
   for (const auto& row : events.rows) {
     nlohmann::ordered_json event;
-    for (size_t i = 0; i < row.size(); ++i) event[events.columns[i]] = JsonOf(row[i]);
+    for (size_t i = 0; i < row.size(); ++i) event[events.columns[i]] = CellJson(row[i]);
     json["events"].push_back(std::move(event));
   }
   json["curve"] = nlohmann::ordered_json::array();
@@ -155,14 +148,14 @@ absl::StatusOr<nlohmann::ordered_json> LogJson(ReadSource& source, int64_t trial
   for (const auto& row : measured.rows) {
     const std::string& metric = std::get<std::string>(row[1]);
     if (std::holds_alternative<std::monostate>(row[0])) {
-      json["results"][metric] = JsonOf(row[2]);
+      json["results"][metric] = CellJson(row[2]);
       continue;
     }
     auto& curve = json["curve"];
-    if (curve.empty() || curve.back()["step"] != JsonOf(row[0])) {
-      curve.push_back({{"step", JsonOf(row[0])}});
+    if (curve.empty() || curve.back()["step"] != CellJson(row[0])) {
+      curve.push_back({{"step", CellJson(row[0])}});
     }
-    curve.back()[metric] = JsonOf(row[2]);
+    curve.back()[metric] = CellJson(row[2]);
   }
   return json;
 }
@@ -183,7 +176,7 @@ absl::StatusOr<ExitCode> LogsForPrograms(const Cli& cli, ReadSource& source, int
       PrintResult(measured, {.mode = cli.output}, std::cout);
     } else {
       ASSIGN_OR_RETURN(const auto json, LogJson(source, trial, state));
-      std::cout << json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+      std::cout << JsonText(json, 1) << "\n";
     }
     return ExitCode::kDone;
   }

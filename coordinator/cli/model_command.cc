@@ -13,10 +13,10 @@
 #include "coordinator/cli/checkpoint_path.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/printing.h"
+#include "coordinator/report/json.h"
 #include "core/base/status_macros.h"
 #include "core/train/routing_file.h"
 #include "core/train/stored_model.h"
-#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -37,10 +37,7 @@ nlohmann::ordered_json CheckpointJson(const CheckpointHeader& header, const Safe
                                  {"seed", header.seed},
                                  {"data", header.data_fingerprint},
                                  {"numerics", header.numerics}};
-  json["parameters"] = nlohmann::ordered_json::object();
-  for (const auto& [key, value] : header.params) {
-    std::visit([&, &name = key](const auto& v) { json["parameters"][name] = v; }, value);
-  }
+  json["parameters"] = ParamsJson(header.params);
   for (const char* key : kHistory) {
     const auto found = content.metadata().find(key);
     if (found == content.metadata().end()) continue;
@@ -59,7 +56,7 @@ absl::StatusOr<ExitCode> Show(const Cli& cli, const ModelOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
   ASSIGN_OR_RETURN(const CheckpointHeader header, ReadCheckpointHeader(file->content()));
   if (cli.output == OutputMode::kJson) {
-    std::cout << CheckpointJson(header, file->content()).dump(1) << "\n";
+    std::cout << JsonText(CheckpointJson(header, file->content()), 1) << "\n";
     return ExitCode::kDone;
   }
   // Two tables for people: what tensors are stays beside their names, however long other lines are.
@@ -135,7 +132,7 @@ absl::StatusOr<ExitCode> Logits(const Cli& cli, const ModelOptions& options) {
   nlohmann::ordered_json out;
   out["tokens"] = options.tokens;
   out["logits"] = nats;
-  std::cout << out.dump() << "\n";
+  std::cout << JsonText(out) << "\n";
   return ExitCode::kDone;
 }
 

@@ -1,6 +1,5 @@
 // `saffron model derive`: a checkpoint grown into a larger one that computes the same.
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/printing.h"
 #include "core/base/status_macros.h"
+#include "core/data/files.h"
 #include "core/derive/growable_file.h"
 #include "core/transformer/transformer_init.h"
 
@@ -24,27 +24,11 @@ struct DeriveOptions {
   bool reset_state = false, force = false;
 };
 
-absl::Status CheckTarget(const std::string& from, const DeriveOptions& options) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (!fs::exists(options.to, error)) return absl::OkStatus();
-  if (fs::equivalent(from, options.to, error)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(options.to, " is the checkpoint itself: name another file"));
-  }
-  if (fs::is_directory(options.to, error)) {
-    return absl::FailedPreconditionError(absl::StrCat(options.to, " is a folder: name a file"));
-  }
-  if (options.force) return absl::OkStatus();
-  return absl::AlreadyExistsError(
-      absl::StrCat(options.to, " exists: name another file, or say --force"));
-}
-
 absl::StatusOr<ExitCode> Grow(const Cli& cli, const DeriveOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<DeriveOp> ops,
                    ParseDeriveOps(absl::StrJoin(options.ops, ",")));
   ASSIGN_OR_RETURN(const std::string from, CheckpointPath(cli, options.from, options.role));
-  RETURN_IF_ERROR(CheckTarget(from, options));
+  RETURN_IF_ERROR(CheckTarget(from, "the checkpoint", options.to, options.force));
   ASSIGN_OR_RETURN(
       const GrownFile grown,
       GrowFile(from, ops,

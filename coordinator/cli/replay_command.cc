@@ -42,8 +42,7 @@ struct StoredTrial {
 };
 
 // The parts of a row of LoadTrial that say what the trial starts from; takes them out of `params`.
-void SetStart(const std::vector<Cell>& row, std::map<std::string, ParamValue>* params,
-              StoredTrial* stored) {
+void SetStart(const std::vector<Cell>& row, Params* params, StoredTrial* stored) {
   const auto state = params->find("init_from.state");
   stored->start.keep_state = state == params->end();
   std::erase_if(*params, [](const auto& p) { return absl::StartsWith(p.first, "init_from."); });

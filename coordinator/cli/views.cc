@@ -9,9 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/progress.h"
+#include "coordinator/report/json.h"
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/table.h"
-#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -233,7 +233,7 @@ void PrintPlan(const v1::PlanResponse& plan, OutputMode mode, std::ostream& out)
     case OutputMode::kTable:
       return PrintPlanTables(plan, out);
     case OutputMode::kJson:
-      out << PlanJson(plan).dump(2) << "\n";
+      out << JsonText(PlanJson(plan), 2) << "\n";
       return;
     case OutputMode::kCsv:
       return PrintRecordAsCsv(PlanJson(plan), out);
@@ -248,7 +248,7 @@ void PrintStatus(const v1::RoadmapStatus& status, OutputMode mode, std::ostream&
     case OutputMode::kTable:
       return PrintStatusTable(status, out);
     case OutputMode::kJson:
-      out << StatusJson(status).dump(2) << "\n";
+      out << JsonText(StatusJson(status), 2) << "\n";
       return;
     case OutputMode::kCsv:
       return PrintRecordAsCsv(StatusJson(status), out);
@@ -263,13 +263,13 @@ void PrintRecord(const Json& record, OutputMode mode, std::ostream& out) {
     case OutputMode::kTable:
       return;
     case OutputMode::kJson:
-      out << record.dump(2) << "\n";
+      out << JsonText(record, 2) << "\n";
       return;
     case OutputMode::kCsv:
       return PrintRecordAsCsv(record, out);
     case OutputMode::kQuiet: {
       const Json& first = record.begin().value();
-      out << (first.is_string() ? first.get<std::string>() : first.dump()) << "\n";
+      out << (first.is_string() ? first.get<std::string>() : JsonText(first)) << "\n";
       return;
     }
   }
@@ -285,7 +285,7 @@ void PrintExplanation(int64_t trial, const v1::ExplainResponse& explanation, Out
       for (const std::string& reason : explanation.reasons()) out << "  " << reason << "\n";
       return;
     case OutputMode::kJson:
-      out << json.dump(2) << "\n";
+      out << JsonText(json, 2) << "\n";
       return;
     case OutputMode::kCsv: {
       ResultTable table = {.columns = {"trial", "state", "reason"}, .rows = {}};

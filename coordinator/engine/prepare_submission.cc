@@ -25,7 +25,7 @@ class Labeller {
  public:
   explicit Labeller(const Expansion& expansion) {
     if (expansion.has_baseline) baseline_ = &expansion.variants.front().variant.params();
-    std::vector<const std::map<std::string, ParamValue>*> params;
+    std::vector<const Params*> params;
     params.reserve(expansion.variants.size());
     for (const ExpandedVariant& v : expansion.variants) params.push_back(&v.variant.params());
     varying_ = VaryingKeys(params);
@@ -60,7 +60,7 @@ class Labeller {
  private:
   static std::string LastName(const std::string& key) { return key.substr(key.rfind('.') + 1); }
 
-  const std::map<std::string, ParamValue>* baseline_ = nullptr;
+  const Params* baseline_ = nullptr;
   std::set<std::string> varying_;
   std::map<std::string, std::string> names_;
 };

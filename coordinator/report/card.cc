@@ -13,10 +13,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "coordinator/report/json.h"
 #include "coordinator/report/number_format.h"
 #include "core/base/status_macros.h"
 #include "core/model/registry.h"
-#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -232,14 +232,6 @@ absl::StatusOr<Card> RoadmapCard(ReadSource& source, int64_t id) {
   return card;
 }
 
-nlohmann::ordered_json JsonOf(const Cell& cell) {
-  if (const int64_t* integer = std::get_if<int64_t>(&cell)) return *integer;
-  if (const double* number = std::get_if<double>(&cell))
-    return *number;  // dump: not finite is null
-  if (const std::string* text = std::get_if<std::string>(&cell)) return *text;
-  return nullptr;
-}
-
 struct Facts {
   Rows params, metrics;
 };
@@ -324,9 +316,9 @@ void PrintCard(const Card& card, const PrintOptions& options, std::ostream& out)
     for (const Card::Section& section : card.sections) {
       nlohmann::ordered_json& object = section.title.empty() ? json : json[section.title];
       if (object.is_null()) object = nlohmann::ordered_json::object();
-      for (const auto& [key, value] : section.rows) object[key] = JsonOf(value);
+      for (const auto& [key, value] : section.rows) object[key] = CellJson(value);
     }
-    out << json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+    out << JsonText(json, 1) << "\n";
     return;
   }
   ResultTable flat{.columns = {"section", "key", "value"}, .rows = {}};

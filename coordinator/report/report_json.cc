@@ -3,11 +3,11 @@
 #include <cmath>
 #include <set>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/report/json.h"
 #include "coordinator/report/start_comparison.h"
 #include "coordinator/report/statistics.h"
 #include "nlohmann/json.hpp"
@@ -61,10 +61,7 @@ Json VariantJson(const Study& study, const StudyVariant& variant) {
   json["metrics"] = Json::object();
   for (const auto& [key, summary] : variant.metrics) json["metrics"][key] = SummaryJson(summary);
   json["effect"] = EffectJson(study, variant);
-  json["config"] = Json::object();
-  for (const auto& [key, value] : variant.params) {
-    std::visit([&, &name = key](const auto& v) { json["config"][name] = v; }, value);
-  }
+  json["config"] = ParamsJson(variant.params);
   return json;
 }
 

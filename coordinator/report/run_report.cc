@@ -5,12 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "coordinator/report/json.h"
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/report_json.h"
 #include "coordinator/report/report_sections.h"
 #include "coordinator/report/study.h"
 #include "core/base/status_macros.h"
-#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -99,8 +99,7 @@ absl::Status PrintRunReport(ReadSource& source, const std::string& roadmap,
   ASSIGN_OR_RETURN(const Study study, LoadStudy(source, roadmap));
   const SectionContext context = MakeContext(study, options, out);
   if (options.mode == OutputMode::kJson) {
-    out << ReportJson(context).dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
-        << "\n";
+    out << JsonText(ReportJson(context), 1) << "\n";
     return absl::OkStatus();
   }
   if (options.mode != OutputMode::kTable) {

@@ -315,7 +315,7 @@ std::string DescribeParent(const Study& study, const StudyVariant& variant) {
   for (const StudyVariant& other : study.variants) {
     if (other.id == variant.parent) name = other.label;
   }
-  return variant.derive.empty() ? absl::StrCat("goes on from ", name)
+  return variant.derive.empty() ? absl::StrCat("starts from ", name)
                                 : absl::StrCat("grown from ", name, " by ", variant.derive);
 }
 

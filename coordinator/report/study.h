@@ -15,8 +15,6 @@
 
 namespace saffron {
 
-using Params = std::map<std::string, ParamValue>;
-
 struct StudyVariant {
   int64_t id = 0;
   int64_t trial =
@@ -88,7 +86,7 @@ std::string EvaluationData(const Params& params);
 // "key=value" of `keys` present in `params`, space-separated, each key without its room
 // ("bits=64 lr=0.01").
 std::string DescribeParams(const Params& params, const std::vector<std::string>& keys);
-// What its models start from: "grown from baseline by hidden:128, mlp:x2", "goes on from bits=64";
+// What its models start from: "grown from baseline by hidden:128, mlp:x2", "starts from bits=64";
 // empty for a variant that starts from nothing.
 std::string DescribeParent(const Study& study, const StudyVariant& variant);
 // Both: "bits=64 lr=0.01, grown from baseline by mlp:x2".

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/report/json.h"
 #include "coordinator/report/number_format.h"
 #include "coordinator/report/text_width.h"
-#include "nlohmann/json.hpp"
 
 namespace saffron {
 namespace {
@@ -30,15 +30,6 @@ void AppendPadded(const std::string& cell, int width, TextTable::Align align, st
 }
 
 void TrimRight(std::string& line) { line.erase(line.find_last_not_of(' ') + 1); }
-
-nlohmann::json Json(const Cell& cell) {
-  if (const int64_t* integer = std::get_if<int64_t>(&cell)) return *integer;
-  if (const std::string* text = std::get_if<std::string>(&cell)) return *text;
-  if (const double* number = std::get_if<double>(&cell); number && std::isfinite(*number)) {
-    return *number;
-  }
-  return nullptr;
-}
 
 std::string CsvField(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
@@ -74,11 +65,9 @@ void PrintJson(const ResultTable& table, std::ostream& out) {
   for (size_t i = 0; i < table.rows.size(); ++i) {
     nlohmann::ordered_json object = nlohmann::ordered_json::object();
     for (size_t j = 0; j < table.columns.size(); ++j) {
-      object[names[j]] = Json(table.rows[i][j]);
+      object[names[j]] = CellJson(table.rows[i][j]);
     }
-    // Text that is not UTF-8 must not end the listing: its bad bytes become U+FFFD.
-    out << (i == 0 ? "\n " : ",\n ")
-        << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    out << (i == 0 ? "\n " : ",\n ") << JsonText(object);
   }
   out << (table.rows.empty() ? "]\n" : "\n]\n");
 }

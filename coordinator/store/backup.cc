@@ -12,6 +12,7 @@
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite.h"
 #include "core/base/status_macros.h"
+#include "core/data/files.h"
 
 namespace saffron {
 namespace {
@@ -114,18 +115,7 @@ absl::Status CheckNames(const BackupOptions& options) {
     return absl::FailedPreconditionError(
         absl::StrCat(options.to, " belongs to the database: name another file"));
   }
-  std::error_code error;
-  if (!fs::exists(options.to, error)) return absl::OkStatus();
-  if (fs::equivalent(options.from, options.to, error)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(options.to, " is the database itself: name another file"));
-  }
-  if (fs::is_directory(options.to, error)) {
-    return absl::FailedPreconditionError(absl::StrCat(options.to, " is a folder: name a file"));
-  }
-  if (options.overwrite) return absl::OkStatus();
-  return absl::AlreadyExistsError(
-      absl::StrCat(options.to, " exists: name another file, or say --force"));
+  return CheckTarget(options.from, "the database", options.to, options.overwrite);
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ struct MetricValue {
 
 // What a worker needs to run a trial.
 struct TrialOrder {
-  std::map<std::string, ParamValue> params;
+  Params params;
   uint64_t seed = 0;
   std::string fingerprint;
   std::optional<absl::Duration> trial_time;

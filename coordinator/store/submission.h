@@ -35,7 +35,7 @@ struct SubmittedInit {
 struct SubmittedVariant {
   std::string digest;
   // Its settings; what it starts from as "init_from.*", versions of its own as "numerics.*".
-  std::map<std::string, ParamValue> params;
+  Params params;
   std::optional<SubmittedInit> init = {};
   std::string label;
   std::vector<SubmittedOrigin> origins;  // at least one; the first decides block and role

@@ -11,7 +11,7 @@ namespace saffron {
 namespace {
 
 // Canonical JSON of a configuration: keys sorted, values as in ParamValueText.
-std::string JsonOf(const std::map<std::string, ParamValue>& params) {
+std::string JsonOf(const Params& params) {
   std::string json = "{";
   for (const auto& [key, value] : params) {
     absl::StrAppend(&json, json.size() > 1 ? "," : "", "\"", key, "\":", ParamValueText(value));

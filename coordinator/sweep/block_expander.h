@@ -16,7 +16,7 @@ namespace saffron {
 // A combination that `exclude` kept.
 struct Combination {
   // Every key that the baseline or the block sets, with its value.
-  const std::map<std::string, ParamValue>& given;
+  const Params& given;
   int64_t position;           // among those kept
   const std::string& groups;  // of an ablation, '+'-joined; else empty
 };
@@ -110,7 +110,7 @@ class BlockExpander {
   uint64_t sampling_seed_;
   ExpansionBudget& budget_;
   Problems& problems_;
-  std::map<std::string, ParamValue> given_;
+  Params given_;
   std::vector<Cell> cells_;
   std::map<std::string, int, std::less<>> cell_of_;
   std::vector<Axis> axes_;

@@ -94,7 +94,7 @@ class Expander {
   }
 
   void ExpandBaseline() {
-    std::map<std::string, ParamValue> given;
+    Params given;
     for (const PlannedSetting& setting : plan_.baseline) given[setting.key->key] = setting.value;
     absl::StatusOr<ResolvedVariant> variant = ResolvedVariant::Resolve(given);
     if (!spec_.include_baseline()) {
@@ -179,7 +179,7 @@ class Expander {
                     .derive = init.derive,
                     .reset_state = init.reset_state};
     if (init.settings.empty()) return out;
-    std::map<std::string, ParamValue> given = combination.given;
+    Params given = combination.given;
     std::string text;
     for (const PlannedSetting& setting : init.settings) {
       given[setting.key->key] = setting.value;

@@ -169,6 +169,22 @@ absl::StatusOr<std::string> ReadSealedFile(const std::string& path) {
   return file;
 }
 
+absl::Status CheckTarget(const std::string& from, std::string_view whose, const std::string& to,
+                         bool overwrite) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (!fs::exists(to, error)) return absl::OkStatus();
+  if (fs::equivalent(from, to, error)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(to, " is ", std::string(whose), " itself: name another file"));
+  }
+  if (fs::is_directory(to, error)) {
+    return absl::FailedPreconditionError(absl::StrCat(to, " is a folder: name a file"));
+  }
+  if (overwrite) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat(to, " exists: name another file, or say --force"));
+}
+
 absl::Status MakeFolders(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);

@@ -38,6 +38,12 @@ absl::StatusOr<std::string> ReadSealedFile(const std::string& path);
 
 absl::Status MakeFolders(const std::string& path);
 
+// Whether `to` may be written from the file `from`, which is `whose` ("the database"):
+// FAILED_PRECONDITION when it is that file or a folder, ALREADY_EXISTS when it exists and
+// `overwrite` is not set.
+absl::Status CheckTarget(const std::string& from, std::string_view whose, const std::string& to,
+                         bool overwrite);
+
 // Holds an exclusive advisory lock on `path` (made if missing) against other processes and threads,
 // from Acquire, which waits, until destruction. The kernel frees it when its holder dies. `path`
 // itself stays: removing it would let two holders in.

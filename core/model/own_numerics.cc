@@ -12,7 +12,6 @@
 namespace saffron {
 namespace {
 
-using Params = std::map<std::string, ParamValue>;
 constexpr char kPrefix[] = "numerics.";
 
 bool Is(const Params& params, const char* key, const ParamValue& value) {

@@ -15,10 +15,10 @@ namespace saffron {
 // counts all targets, where a template begins with as long a chain as the model's own, as 1.3 does
 // at orders 1 and 2; "numerics.readout" (kReadoutNumericsVersion) where solve.readout is explicit
 // or ridge.
-std::map<std::string, ParamValue> OwnNumerics(const std::map<std::string, ParamValue>& params);
+Params OwnNumerics(const Params& params);
 
 // Takes such keys out of `params`. FAILED_PRECONDITION, naming both versions, where they are not
 // those of this program; variants from before there were versions have version 1.
-absl::Status TakeOwnNumerics(std::map<std::string, ParamValue>* params);
+absl::Status TakeOwnNumerics(Params* params);
 
 }  // namespace saffron

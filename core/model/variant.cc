@@ -185,8 +185,7 @@ absl::StatusOr<ParamValue> CheckedParam(const ParamSpec& spec, const ParamValue&
 
 std::string ParamValueText(const ParamValue& value) { return std::visit(TextOf{}, value); }
 
-absl::StatusOr<ResolvedVariant> ResolvedVariant::Resolve(
-    const std::map<std::string, ParamValue>& given) {
+absl::StatusOr<ResolvedVariant> ResolvedVariant::Resolve(const Params& given) {
   const RegistryTable& table = RegistryTable::Get();
   const std::vector<ParamSpec>& specs = table.params();
   std::vector<ParamValue> checked(specs.size());

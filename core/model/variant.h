@@ -17,6 +17,7 @@
 namespace saffron {
 
 using ParamValue = std::variant<bool, int64_t, double, std::string>;
+using Params = std::map<std::string, ParamValue>;  // by key
 
 // Canonical text of a value: true|false, decimal integer, shortest round-trip double (always with
 // '.', 'e', "inf" or "nan"), or the string JSON-quoted. Two values are equal iff their texts are.
@@ -29,14 +30,14 @@ class ResolvedVariant {
   // INVALID_ARGUMENT naming the key, what was expected, what was given, and for an unknown key the
   // nearest known one.
   // Idempotent: Resolve(v.params()) == v. Costs microseconds.
-  static absl::StatusOr<ResolvedVariant> Resolve(const std::map<std::string, ParamValue>& given);
+  static absl::StatusOr<ResolvedVariant> Resolve(const Params& given);
 
   // Equal configurations, key by key.
   friend bool operator==(const ResolvedVariant& a, const ResolvedVariant& b) {
     return a.params_ == b.params_;
   }
 
-  const std::map<std::string, ParamValue>& params() const { return params_; }
+  const Params& params() const { return params_; }
   bool Has(std::string_view key) const;
   // CHECK-fail when the key is not relevant to this variant or has another type: our mistake.
   const ParamValue& operator[](std::string_view key) const;
@@ -52,7 +53,7 @@ class ResolvedVariant {
   std::string Digest() const;  // SHA-256 of CanonicalText(), hex
 
  private:
-  std::map<std::string, ParamValue> params_;
+  Params params_;
 };
 
 // SHA-256 over canonical text, seed, data fingerprint and numerics version: equal identity means

@@ -7,8 +7,6 @@
 namespace saffron {
 namespace {
 
-using Params = std::map<std::string, ParamValue>;
-
 // Whether two of `variants` differ in `key` and in nothing else.
 bool AloneTellsApart(const std::string& key, const std::vector<const Params*>& variants) {
   std::map<std::string, const ParamValue*> first;  // by the text of all other keys

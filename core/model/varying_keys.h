@@ -15,7 +15,6 @@ namespace saffron {
 // measured rather than what it is (ParamSpec::about_measuring), the digest of the variant that
 // one starts from, and versions (own_numerics.h) are among them only when two variants differ in
 // nothing else.
-std::set<std::string> VaryingKeys(
-    const std::vector<const std::map<std::string, ParamValue>*>& variants);
+std::set<std::string> VaryingKeys(const std::vector<const Params*>& variants);
 
 }  // namespace saffron

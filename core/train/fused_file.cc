@@ -194,13 +194,13 @@ bool BeganAlike(const Parent& a, const Parent& b) {
     }
   }
   const auto start = [](const Parent& parent) {
-    std::map<std::string, ParamValue> keys;
+    Params keys;
     for (const auto& [key, value] : parent.header.params) {
       if (key == "train.init" || absl::StartsWith(key, "solve.")) keys[key] = value;
     }
     return keys;
   };
-  const std::map<std::string, ParamValue> start_a = start(a);
+  const Params start_a = start(a);
   const auto embedding = start_a.find("solve.embedding");
   const bool solved =
       embedding != start_a.end() && embedding->second != ParamValue(std::string("random"));

@@ -13,9 +13,7 @@
 #include "core/train/evidence_network.h"
 #include "core/train/solve_choices.h"
 #include "core/train/text_task.h"
-#include "core/train/trained_dense.h"
-#include "core/train/trained_gains.h"
-#include "core/train/trained_rows.h"
+#include "core/train/trained_solution.h"
 #include "core/train/trial_families.h"
 
 namespace saffron {
@@ -62,9 +60,8 @@ struct Entry {
   absl::StatusOr<std::unique_ptr<TrainedPart>> (*make)(LogLinearModel& model,
                                                        absl::Span<const int32_t> train);
 };
-constexpr Entry kTrained[] = {{"gains", &TrainedGains::Create},
-                              {"rows", &TrainedRows::Create},
-                              {"dense", &TrainedDense::Create}};
+constexpr Entry kTrained[] = {
+    {"gains", &TrainedGains}, {"rows", &TrainedRows}, {"dense", &TrainedDense}};
 
 absl::StatusOr<std::unique_ptr<TrainedPart>> MakeTrained(const std::string& name,
                                                          LogLinearModel& model,

@@ -198,10 +198,10 @@ absl::StatusOr<TrainingState> ReadState(const Safetensors& file, const TrialInpu
 
 }  // namespace
 
-absl::StatusOr<std::map<std::string, ParamValue>> ParamsFromJson(const std::string& text) {
+absl::StatusOr<Params> ParamsFromJson(const std::string& text) {
   const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return absl::InvalidArgumentError("\"variant\" is not a JSON object");
-  std::map<std::string, ParamValue> params;
+  Params params;
   for (const auto& [key, value] : object.items()) {
     ASSIGN_OR_RETURN(params[key], ParamOf(key, value));
   }

@@ -59,7 +59,7 @@ struct RunMemory {
 
 // What a file says of the trial that it belongs to.
 struct CheckpointHeader {
-  std::map<std::string, ParamValue> params;
+  Params params;
   uint64_t seed = 0;
   std::string data_fingerprint;
   int numerics = 0;
@@ -69,7 +69,7 @@ struct CheckpointHeader {
 };
 
 // The keys and values of a JSON object. INVALID_ARGUMENT when it is something else.
-absl::StatusOr<std::map<std::string, ParamValue>> ParamsFromJson(const std::string& text);
+absl::StatusOr<Params> ParamsFromJson(const std::string& text);
 
 // What every file of a trial says in its metadata: the fields of a CheckpointHeader, and what the
 // trial started from.

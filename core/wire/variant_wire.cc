@@ -45,13 +45,12 @@ absl::StatusOr<ParamValue> ValueOf(const v1::Param& param) {
 }
 
 // The first key whose presence or value differs; there is one.
-std::string Difference(const std::map<std::string, ParamValue>& sent,
-                       const std::map<std::string, ParamValue>& resolved) {
-  const auto text = [](const std::map<std::string, ParamValue>& params, const std::string& key) {
+std::string Difference(const Params& sent, const Params& resolved) {
+  const auto text = [](const Params& params, const std::string& key) {
     const auto found = params.find(key);
     return found == params.end() ? std::string("nothing") : ParamValueText(found->second);
   };
-  std::map<std::string, ParamValue> all = sent;
+  Params all = sent;
   all.insert(resolved.begin(), resolved.end());
   for (const auto& [key, value] : all) {
     const std::string a = text(sent, key), b = text(resolved, key);
@@ -64,7 +63,7 @@ std::string Difference(const std::map<std::string, ParamValue>& sent,
 
 v1::Variant VariantToProto(const ResolvedVariant& variant) {
   v1::Variant out;
-  std::map<std::string, ParamValue> params = variant.params();
+  Params params = variant.params();
   params.merge(OwnNumerics(variant.params()));
   for (const auto& [key, value] : params) {
     v1::Param* param = out.add_params();
@@ -75,7 +74,7 @@ v1::Variant VariantToProto(const ResolvedVariant& variant) {
 }
 
 absl::StatusOr<ResolvedVariant> VariantFromProto(const v1::Variant& message) {
-  std::map<std::string, ParamValue> given;
+  Params given;
   for (const v1::Param& param : message.params()) {
     ASSIGN_OR_RETURN(ParamValue value, ValueOf(param));
     if (!given.emplace(param.key(), std::move(value)).second) {

@@ -279,35 +279,23 @@ class Search {
   int64_t visited_ = 0;
 };
 
-TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksAnInvariant) {
+void ExpectSound(const std::vector<Step>& steps, bool dependent, int depth) {
   Model root;
-  root.Do(TwoTrials(kRoadmap, false));
-  const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
-  Search search(Steps());
-  search.Run(root, depth == nullptr ? 8 : std::atoi(depth));
-  RecordProperty("states", static_cast<int>(search.states()));
+  root.dependent = dependent;
+  root.Do(TwoTrials(kRoadmap, dependent));
+  const char* asked = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
+  Search search(steps);
+  search.Run(root, asked == nullptr ? depth : std::atoi(asked));
+  testing::Test::RecordProperty("states", static_cast<int>(search.states()));
   EXPECT_GT(search.visited(), 10'000);
 }
 
+TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksAnInvariant) { ExpectSound(Steps(), false, 8); }
 TEST(SchedulerExhaustive, NoSequenceOfEventsBreaksADependency) {
-  Model root;
-  root.dependent = true;
-  root.Do(TwoTrials(kRoadmap, true));
-  const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
-  Search search(ControlSteps());
-  search.Run(root, depth == nullptr ? 8 : std::atoi(depth));
-  RecordProperty("states", static_cast<int>(search.states()));
-  EXPECT_GT(search.visited(), 10'000);
+  ExpectSound(ControlSteps(), true, 8);
 }
-
 TEST(SchedulerExhaustive, NoSequenceOfMissingCorporaBreaksAnInvariant) {
-  Model root;
-  root.Do(TwoTrials(kRoadmap, false));
-  const char* depth = std::getenv("SAFFRON_EXHAUSTIVE_DEPTH");
-  Search search(CorpusSteps());
-  search.Run(root, depth == nullptr ? 6 : std::atoi(depth));
-  RecordProperty("states", static_cast<int>(search.states()));
-  EXPECT_GT(search.visited(), 10'000);
+  ExpectSound(CorpusSteps(), false, 6);
 }
 
 // After any sequence of events, once faults stop and people let it, every trial that is wanted

@@ -198,7 +198,7 @@ TEST_F(AblationReportTest, EveryGroupHasARowWithWhatItIsWorth) {
 TEST_F(AblationReportTest, AGrownModelSaysFromWhat) {
   EXPECT_THAT(Report(), HasSubstr("grown from label 1 by hidden:128, mlp:x2"));
   sample_.Run("UPDATE variants SET init_derive = '[]' WHERE parent = 1");
-  EXPECT_THAT(Report(), HasSubstr("goes on from label 1"));
+  EXPECT_THAT(Report(), HasSubstr("starts from label 1"));
 }
 
 TEST_F(AblationReportTest, JsonHoldsWhatTheTablesHold) {

@@ -135,16 +135,21 @@ TEST(SchedulerCorpora, WhatACancelledTrialLackedIsNoReasonToQueueItAgain) {
   EXPECT_EQ(s.StateOf(1), "cancelled");
 }
 
-// A worker whose connection broke keeps what idle ones cannot do anyway.
-TEST(SchedulerCorpora, IdleWorkersTakeOverOnlyWhatTheyCanOpen) {
-  Checked s({.lease = absl::Seconds(30), .grace = absl::Seconds(3)});
-  s.Do(Reading(kRoadmap, {kTales}));
+// Longer ago than the grace, while the second worker idles without the corpora.
+void LoseTheFirst(Checked& s) {
   s.Join(kFirst);
   s.Join(kSecond);
   s.Ask(kFirst);
   AskWithout(s, kSecond);
   s.Do(WorkerUnreachable{kFirst});
   s.After(absl::Seconds(4));
+}
+
+// A worker whose connection broke keeps what idle ones cannot do anyway.
+TEST(SchedulerCorpora, IdleWorkersTakeOverOnlyWhatTheyCanOpen) {
+  Checked s({.lease = absl::Seconds(30), .grace = absl::Seconds(3)});
+  s.Do(Reading(kRoadmap, {kTales}));
+  LoseTheFirst(s);
   EXPECT_EQ(s.StateOf(1), "leased");
   AskWithout(s, kSecond);
   EXPECT_EQ(s.StateOf(1), "leased");
@@ -157,12 +162,7 @@ TEST(SchedulerCorpora, IdleWorkersTakeOverWhileOthersTrialsWaitForTheirCorpus) {
   RoadmapChanged roadmap = Reading(kRoadmap, {kLetters, kTales});
   roadmap.policy.retry = {};
   s.Do(roadmap);
-  s.Join(kFirst);
-  s.Join(kSecond);
-  s.Ask(kFirst);
-  AskWithout(s, kSecond);
-  s.Do(WorkerUnreachable{kFirst});
-  s.After(absl::Seconds(4));
+  LoseTheFirst(s);
   EXPECT_EQ(s.StateOf(1), "queued");
 }
 

@@ -8,7 +8,7 @@
 #include "core/log_linear/gain_objective.h"
 #include "core/model/registry.h"
 #include "core/train/evidence_network.h"
-#include "core/train/trained_rows.h"
+#include "core/train/trained_solution.h"
 #include "tests/unit/core_train/tiny_corpus.h"
 
 namespace saffron {
@@ -415,7 +415,7 @@ TEST_F(LogLinearTrialTest, FitsTheScalesOfAProductToTheValidationSplit) {
 }
 
 TEST_F(EvidenceNetworkTest, RowsAreTrainedOnTargetsThatAreLeftOut) {
-  auto rows = TrainedRows::Create(*evidence_, text_->train);
+  auto rows = TrainedRows(*evidence_, text_->train);
   ASSERT_TRUE(rows.ok());
   std::vector<int64_t> targets;
   for (int64_t t = 600; t < 728; t += 2) targets.push_back(t);
