@@ -1,6 +1,5 @@
 // `saffron model fuse`: two checkpoints of one architecture averaged unit by unit.
 
-#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
@@ -12,6 +11,7 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/printing.h"
 #include "core/base/status_macros.h"
+#include "core/data/files.h"
 #include "core/train/fused_file.h"
 
 namespace saffron {
@@ -22,21 +22,6 @@ struct FuseOptions {
   double weight = 0.5;
   bool force = false;
 };
-
-absl::Status CheckTarget(const std::string& from, const std::string& to, bool force) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (!fs::exists(to, error)) return absl::OkStatus();
-  if (fs::equivalent(from, to, error)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(to, " is the checkpoint itself: name another file"));
-  }
-  if (fs::is_directory(to, error)) {
-    return absl::FailedPreconditionError(absl::StrCat(to, " is a folder: name a file"));
-  }
-  if (force) return absl::OkStatus();
-  return absl::AlreadyExistsError(absl::StrCat(to, " exists: name another file, or say --force"));
-}
 
 // What was fused and how each does; without a corpus, empty and a message that says why.
 absl::StatusOr<FusionMetrics> Measure(const Cli& cli, const std::string& a, const std::string& b,
@@ -75,7 +60,7 @@ absl::StatusOr<ExitCode> Fuse(const Cli& cli, const FuseOptions& options) {
   ASSIGN_OR_RETURN(const std::string a, CheckpointPath(cli, options.a, options.role));
   ASSIGN_OR_RETURN(const std::string b, CheckpointPath(cli, options.b, options.role));
   for (const std::string& from : {a, b}) {
-    RETURN_IF_ERROR(CheckTarget(from, options.to, options.force));
+    RETURN_IF_ERROR(CheckTarget(from, "the checkpoint", options.to, options.force));
   }
   ASSIGN_OR_RETURN(const FusedModel model, FuseFiles(a, b, options.weight));
   if (!model.doubt.empty()) PrintMessage(model.doubt);
