@@ -43,7 +43,7 @@ CREATE TABLE roadmaps (
 CREATE TABLE revisions (
   roadmap      INTEGER NOT NULL REFERENCES roadmaps (id),
   revision     INTEGER NOT NULL,         -- 1, 2, ...
-  digest       TEXT NOT NULL,            -- SHA-256 of spec, numerics version and data fingerprints
+  digest       TEXT NOT NULL,            -- SHA-256 of spec, numerics version, variants and data
   spec         TEXT NOT NULL,            -- the sweep file, canonical YAML
   question     TEXT NOT NULL,
   metric       TEXT NOT NULL,            -- what the roadmap is judged by; '' when there is none

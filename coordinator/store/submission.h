@@ -60,7 +60,8 @@ struct Submission {
   std::vector<SubmittedVariant> variants;  // distinct, in order
 };
 
-// Identity of a revision: the spec, the numerics and what the data held.
+// Identity of a revision: the spec, the numerics, what the data held, and the variants, for another
+// version of the program may make others of the same spec (numerics of their own, new keys).
 std::string RevisionDigest(const Submission& submission);
 
 // What differs between trials that are new and those of the roadmap's last revision. `from` is

@@ -165,7 +165,10 @@ std::string RevisionDigest(const Submission& submission) {
   Sha256 digest;
   digest.Update(absl::StrCat(submission.spec_digest, "\nnumerics ", submission.numerics));
   std::set<std::pair<std::string, std::string>> data;
-  for (const SubmittedVariant& v : submission.variants) data.insert({v.corpus, v.fingerprint});
+  for (const SubmittedVariant& v : submission.variants) {
+    data.insert({v.corpus, v.fingerprint});
+    digest.Update(absl::StrCat("\nvariant ", v.digest));
+  }
   for (const auto& [corpus, fingerprint] : data) {
     digest.Update(absl::StrCat("\n", corpus, " ", fingerprint));
   }

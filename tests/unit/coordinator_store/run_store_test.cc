@@ -124,6 +124,16 @@ TEST_F(StoreTest, SubmittingTheSameSweepAgainChangesNothing) {
   EXPECT_EQ(Query("SELECT count(*), max(id) FROM trials"), before);
 }
 
+TEST_F(StoreTest, TheSameSweepIsANewRevisionWhereItsVariantsAreOthers) {
+  const Submission before = SmallSweep("a", {1, 2});
+  Submit(before);
+  Submission after = before;
+  after.variants[1].params["numerics.bf16"] = int64_t{2};
+  after.variants[1].digest += "'";
+  EXPECT_EQ(Submit(after).revision, 2);
+  EXPECT_EQ(Query("SELECT state FROM trials ORDER BY id"), "queued\ncancelled\nqueued");
+}
+
 TEST_F(StoreTest, AnEditedSweepIsANewRevisionThatKeepsItsTrials) {
   Submit(SmallSweep("a", {1, 2, 3}));
   EXPECT_EQ(Submit(SmallSweep("a", {2, 3, 4})).revision, 2);
