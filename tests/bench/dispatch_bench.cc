@@ -160,8 +160,9 @@ void BenchEngine(int64_t trials, int workers, int want) {
                 CHECK(answer.ok()) << answer.status();
                 finished += answer->acknowledged.size();
                 for (const AssignedTrial& a : answer->assignments) {
-                  done[w].push_back({.report = {.attempt = a.attempt},
-                                     .final_metrics = {{"time/total_s", 0, 0.0}}});
+                  AttemptResult& result = done[w].emplace_back();
+                  result.report.attempt = a.attempt;
+                  result.final_metrics = {{"time/total_s", 0, 0.0}};
                 }
               });
             }

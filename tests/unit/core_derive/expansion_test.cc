@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "tests/unit/core_derive/models.h"
 
 namespace saffron {
@@ -147,7 +148,7 @@ TEST(Expansion, ComposesInAnyOrderWithRepeats) {
     std::string ops;
     const uint64_t count = 2 + random.Below(draws++, 6);
     for (uint64_t i = 0; i < count; ++i) {
-      ops += (i > 0 ? "," : "") + std::string(pool[random.Below(draws++, std::size(pool))]);
+      absl::StrAppend(&ops, i > 0 ? "," : "", pool[random.Below(draws++, std::size(pool))]);
       // Once, where all layers are dense: sparse ones have no other experts.
       if (random.Below(draws++, 6) > 0 || ops.find("experts") != std::string::npos ||
           !std::ranges::all_of(parent.shape.layers, is_dense)) {

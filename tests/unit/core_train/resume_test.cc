@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "core/checkpoint/safetensors.h"
 #include "core/data/files.h"
 #include "core/math/bf16_gemm.h"
@@ -311,7 +312,7 @@ TEST_F(ResumeTest, ADamagedStateIsDataLoss) {
   // A well-formed file that lacks something.
   for (const char* name : {"layers.0.u", "optimizer.m/layers.0.beta", "curve.step", "progress"}) {
     std::string renamed = whole;
-    const size_t at = renamed.find("\"" + std::string(name) + "\"");
+    const size_t at = renamed.find(absl::StrCat("\"", name, "\""));
     ASSERT_NE(at, std::string::npos) << name;
     renamed[at + 1] = 'X';
     const std::string path = root_ + "/renamed";
