@@ -48,6 +48,10 @@ std::vector<BlockFindings> FindBlocks(const SectionContext& context) {
       groups[EvaluationData(context.variant(i).params)].push_back(i);
       variants.push_back(&context.variant(i));
     }
+    // What a block changes throughout is told, too; of grown models, their operators tell it.
+    const bool grown = std::any_of(variants.begin(), variants.end(),
+                                   [](const StudyVariant* v) { return v->parent != 0; });
+    if (study.baseline() != nullptr && !grown) variants.push_back(study.baseline());
     const std::vector<std::string> keys = VaryingKeys(variants);
     for (const auto& [data, group] : groups) {
       found.push_back({.name = name.empty() ? "baseline" : name,

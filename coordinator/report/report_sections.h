@@ -67,7 +67,7 @@ struct BlockFindings {
   std::string name, data;
   size_t variants = 0;
   int best = -1;                  // -1: none has a result
-  std::vector<std::string> keys;  // that tell the block's variants apart
+  std::vector<std::string> keys;  // that tell its variants apart, and from the baseline
 };
 std::vector<BlockFindings> FindBlocks(const SectionContext& context);  // block_section.cc
 

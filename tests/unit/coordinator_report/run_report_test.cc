@@ -195,6 +195,10 @@ TEST_F(AblationReportTest, EveryGroupHasARowWithWhatItIsWorth) {
   EXPECT_THAT(report, testing::ContainsRegex("small +106 ± 1.414 +.3.9 % +.4 to .4 +bits=32\n"));
 }
 
+TEST_F(AblationReportTest, ABlockSaysWhatItChangesThroughout) {
+  EXPECT_THAT(Report(), testing::ContainsRegex("parts +2 +106 ± 1.414 +.3.9 % +bits=32 init="));
+}
+
 TEST_F(AblationReportTest, AGrownModelSaysFromWhat) {
   EXPECT_THAT(Report(), HasSubstr("grown from label 1 by hidden:128, mlp:x2"));
   sample_.Run("UPDATE variants SET init_derive = '[]' WHERE parent = 1");
