@@ -124,7 +124,7 @@ absl::StatusOr<SyncCall> FromProto(const v1::SyncRequest& request) {
                 .missing_more = request.missing_more(),
                 .no_bf16 = request.no_bf16()};
   for (const v1::CorpusRef& corpus : request.missing_corpora()) {
-    if (std::ssize(call.missing_corpora) == MissingCorpora::kNamedMax) {
+    if (std::ssize(call.missing_corpora) == Missing::kNamedMax) {
       call.missing_more = true;
       break;
     }

@@ -9,7 +9,7 @@
 
 #include "absl/time/time.h"
 #include "coordinator/scheduler/ids.h"
-#include "coordinator/scheduler/missing_corpora.h"
+#include "coordinator/scheduler/needs.h"
 #include "coordinator/scheduler/node_record.h"
 #include "coordinator/scheduler/outcome.h"
 
@@ -43,7 +43,7 @@ struct WorkerSynced {
   std::vector<AttemptReport> finished = {};
   int want = 0;  // how many more attempts it would take
   bool draining = false;
-  MissingCorpora missing = {};  // it gets no trials of these until it no longer says so
+  Missing missing = {};  // it gets no trials of these until it no longer says so
 };
 
 // A worker whose call was held open may have work now. Requires HasWorker(worker).

@@ -184,7 +184,7 @@ class Scheduler {
     std::set<TrialId> held;
     std::optional<std::string> drained;  // why
     absl::Time expires;                  // when it is taken to be lost
-    MissingCorpora missing = {};
+    Missing missing = {};
   };
   // nullopt when there is no such worker.
   std::optional<WorkerView> ViewWorker(WorkerId worker) const;
@@ -213,7 +213,7 @@ class Scheduler {
     absl::Time doubted = absl::InfiniteFuture();  // from when on
     double load_seconds = 0;                      // estimated work in `held`
     std::set<TrialId> held;
-    MissingCorpora missing;  // as it said last
+    Missing missing;  // as it said last
   };
   struct Roadmap {
     RoadmapPolicy policy;

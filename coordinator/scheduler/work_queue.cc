@@ -45,7 +45,7 @@ void WorkQueue::SetPaused(RoadmapId roadmap, bool paused) {
   Alter(roadmap, [&](Queue& queue) { queue.paused = paused; });
 }
 
-std::optional<WorkQueue::Pick> WorkQueue::Next(const MissingCorpora& missing) const {
+std::optional<WorkQueue::Pick> WorkQueue::Next(const Missing& missing) const {
   for (const auto& [share, roadmap] : turns_) {
     const WorkOrder* first = nullptr;
     for (const auto& [needs, ready] : queues_.at(roadmap).ready) {
@@ -57,7 +57,7 @@ std::optional<WorkQueue::Pick> WorkQueue::Next(const MissingCorpora& missing) co
   return std::nullopt;
 }
 
-size_t WorkQueue::CountStartable(const MissingCorpora& missing) const {
+size_t WorkQueue::CountStartable(const Missing& missing) const {
   size_t count = 0;
   for (const auto& [share, roadmap] : turns_) {
     for (const auto& [needs, ready] : queues_.at(roadmap).ready) {

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "coordinator/scheduler/ids.h"
-#include "coordinator/scheduler/missing_corpora.h"
+#include "coordinator/scheduler/needs.h"
 
 namespace saffron {
 
@@ -49,14 +49,14 @@ class WorkQueue {
   };
   // First trial of the roadmap that has fewest leased for its weight (of the oldest of them), among
   // trials that need nothing that is missing; none when nothing can be started.
-  std::optional<Pick> Next(const MissingCorpora& missing) const;
+  std::optional<Pick> Next(const Missing& missing) const;
 
   // Whether nothing can be started anywhere.
   bool empty() const { return turns_.empty(); }
   // Entries, so that a trial counts once for each roadmap that wants it.
   size_t size() const { return size_; }
   // Those that can be started where this is missing.
-  size_t CountStartable(const MissingCorpora& missing) const;
+  size_t CountStartable(const Missing& missing) const;
   // Entries of the roadmap by what they need.
   std::map<Needs, size_t> CountByNeeds(RoadmapId roadmap) const;
   // Entries of the roadmap before `order`. O(n): for explanations.

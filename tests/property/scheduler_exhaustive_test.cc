@@ -27,7 +27,7 @@ constexpr RoadmapId kRoadmap{1}, kOther{2};
 struct ModelWorker {
   std::vector<AttemptId> running;
   std::vector<AttemptReport> finished;
-  MissingCorpora missing;
+  Missing missing;
 };
 
 constexpr CorpusId kCorpus{1};  // of the first trial; the second reads none

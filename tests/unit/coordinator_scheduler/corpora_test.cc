@@ -15,7 +15,7 @@ using ::testing::SizeIs;
 constexpr RoadmapId kRoadmap{1}, kOther{2};
 constexpr WorkerId kFirst{1}, kSecond{2};
 constexpr CorpusId kTales{7}, kLetters{8};
-const MissingCorpora kNoTales{.named = {kTales}};
+const Missing kNoTales{.named = {kTales}};
 
 // Trials 1, 2, ...: what each reads. No failure is forgiven.
 RoadmapChanged Reading(RoadmapId roadmap, std::vector<CorpusId> corpora, int64_t first = 1) {
@@ -36,8 +36,7 @@ AttemptReport NoCorpus(int64_t trial, int attempt) {
   return report;
 }
 
-Effects AskWithout(Checked& s, WorkerId worker, int want = 1,
-                   const MissingCorpora& missing = kNoTales) {
+Effects AskWithout(Checked& s, WorkerId worker, int want = 1, const Missing& missing = kNoTales) {
   return s.Do(WorkerSynced{.worker = worker, .want = want, .missing = missing});
 }
 
@@ -185,7 +184,7 @@ TEST(SchedulerCorpora, WhoCouldRunATrialAndWhatWaits) {
 
 // Another worker's CPU lacks what trials in bfloat16 are multiplied with.
 TEST(SchedulerCorpora, ATrialInBfloat16WaitsForAWorkerThatHasItAndItsCorpus) {
-  const MissingCorpora plain{.bf16 = true}, plain_without_tales{.named = {kTales}, .bf16 = true};
+  const Missing plain{.bf16 = true}, plain_without_tales{.named = {kTales}, .bf16 = true};
   Checked s;
   RoadmapChanged event = Reading(kRoadmap, {kTales, kTales, kLetters});
   event.trials[0].needs = {kTales, /*bf16=*/true};

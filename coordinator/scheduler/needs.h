@@ -17,11 +17,11 @@ struct Needs {
   friend auto operator<=>(const Needs&, const Needs&) = default;
 };
 
-struct MissingCorpora {
-  // So many can be named.
+struct Missing {
+  // So many corpora can be named.
   static constexpr int kNamedMax = 64;
 
-  std::set<CorpusId> named = {};
+  std::set<CorpusId> named = {};  // corpora
   bool more = false;  // any other one may be missing too
   bool bf16 = false;  // and the CPU has no AVX512-BF16
 
@@ -32,7 +32,7 @@ struct MissingCorpora {
   }
   // Whether any of it is missing.
   bool Has(const Needs& needs) const { return HasCorpus(needs.corpus) || (needs.bf16 && bf16); }
-  bool operator==(const MissingCorpora&) const = default;
+  bool operator==(const Missing&) const = default;
 };
 
 }  // namespace saffron
