@@ -1,13 +1,17 @@
 #include "coordinator/cli/checkpoint_path.h"
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <optional>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "coordinator/cli/connect.h"
+#include "coordinator/store/backup.h"
 #include "core/base/status_macros.h"
+#include "core/data/files.h"
 
 namespace saffron {
 namespace {
@@ -53,6 +57,21 @@ absl::StatusOr<std::string> RoutingPath(const Cli& cli, const std::string& file)
   return FindOfTrial(cli, *trial, "kind = 'trace' AND role = 'routing'",
                      absl::StrCat("no routing of trial ", *trial, " is kept beside ", cli.database,
                                   "; trials of models with experts leave it when they succeed"));
+}
+
+absl::Status CheckCheckpointTarget(const Cli& cli, const std::string& from, const std::string& to,
+                                   bool overwrite) {
+  RETURN_IF_ERROR(CheckOutsideDatabase(to, cli.database));
+  constexpr absl::string_view kDatabaseBegins("SQLite format 3\0", 16);
+  char begins[kDatabaseBegins.size()] = {};
+  std::error_code error;
+  if (std::filesystem::is_regular_file(to, error)) {
+    std::ifstream(to, std::ios::binary).read(begins, sizeof(begins));
+  }
+  if (kDatabaseBegins == absl::string_view(begins, sizeof(begins))) {
+    return absl::FailedPreconditionError(absl::StrCat(to, " is a database: name another file"));
+  }
+  return CheckTarget(from, "the checkpoint", to, overwrite);
 }
 
 }  // namespace saffron

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/cli/command.h"
 
@@ -16,5 +17,11 @@ absl::StatusOr<std::string> CheckpointPath(const Cli& cli, const std::string& fi
 
 // The same of what a trial's routers did (core/train/routing_file.h).
 absl::StatusOr<std::string> RoutingPath(const Cli& cli, const std::string& file);
+
+// Whether the checkpoint `to` may be written from the file `from`: CheckTarget, and
+// FAILED_PRECONDITION also with `overwrite` where `to` belongs to the results database, or is any
+// other SQLite database.
+absl::Status CheckCheckpointTarget(const Cli& cli, const std::string& from, const std::string& to,
+                                   bool overwrite);
 
 }  // namespace saffron

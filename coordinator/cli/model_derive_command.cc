@@ -10,7 +10,6 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/printing.h"
 #include "core/base/status_macros.h"
-#include "core/data/files.h"
 #include "core/derive/growable_file.h"
 #include "core/transformer/transformer_init.h"
 
@@ -28,7 +27,7 @@ absl::StatusOr<ExitCode> Grow(const Cli& cli, const DeriveOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<DeriveOp> ops,
                    ParseDeriveOps(absl::StrJoin(options.ops, ",")));
   ASSIGN_OR_RETURN(const std::string from, CheckpointPath(cli, options.from, options.role));
-  RETURN_IF_ERROR(CheckTarget(from, "the checkpoint", options.to, options.force));
+  RETURN_IF_ERROR(CheckCheckpointTarget(cli, from, options.to, options.force));
   ASSIGN_OR_RETURN(
       const GrownFile grown,
       GrowFile(from, ops,

@@ -11,7 +11,6 @@
 #include "coordinator/cli/command.h"
 #include "coordinator/cli/printing.h"
 #include "core/base/status_macros.h"
-#include "core/data/files.h"
 #include "core/train/fused_file.h"
 
 namespace saffron {
@@ -60,7 +59,7 @@ absl::StatusOr<ExitCode> Fuse(const Cli& cli, const FuseOptions& options) {
   ASSIGN_OR_RETURN(const std::string a, CheckpointPath(cli, options.a, options.role));
   ASSIGN_OR_RETURN(const std::string b, CheckpointPath(cli, options.b, options.role));
   for (const std::string& from : {a, b}) {
-    RETURN_IF_ERROR(CheckTarget(from, "the checkpoint", options.to, options.force));
+    RETURN_IF_ERROR(CheckCheckpointTarget(cli, from, options.to, options.force));
   }
   ASSIGN_OR_RETURN(const FusedModel model, FuseFiles(a, b, options.weight));
   if (!model.doubt.empty()) PrintMessage(model.doubt);

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/store/filesystem.h"
 #include "coordinator/store/schema.h"
@@ -95,30 +96,34 @@ absl::Status CheckCopy(Database& copy, const BackupOptions& options) {
                                           "): `saffron check` tells whether the original is"));
 }
 
-// A copy under such a name would be read as a part of the database, or end it.
-bool BelongsToDatabase(const std::string& path, const std::string& database) {
-  std::error_code error;
-  const std::string whole = fs::canonical(database, error).string();
-  const std::string other = fs::weakly_canonical(fs::absolute(path, error), error).string();
-  for (const char* ending : {"-wal", "-shm", "-journal", ".lock", ".address", ".artifacts"}) {
-    if (other == whole + ending) return true;
-  }
-  return false;
-}
-
 absl::Status CheckNames(const BackupOptions& options) {
   ASSIGN_OR_RETURN(const bool is_there, FindDatabaseFile(options.from));
   if (!is_there) {
     return absl::NotFoundError(absl::StrCat(options.from, ": there is no such database"));
   }
-  if (BelongsToDatabase(options.to, options.from)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(options.to, " belongs to the database: name another file"));
-  }
+  RETURN_IF_ERROR(CheckOutsideDatabase(options.to, options.from));
   return CheckTarget(options.from, "the database", options.to, options.overwrite);
 }
 
 }  // namespace
+
+absl::Status CheckOutsideDatabase(const std::string& to, const std::string& database) {
+  std::error_code error;
+  const std::string whole = fs::weakly_canonical(fs::absolute(database, error), error).string();
+  const std::string other = fs::weakly_canonical(fs::absolute(to, error), error).string();
+  if (other == whole) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(to, " is the database itself: name another file"));
+  }
+  bool belongs = absl::StartsWith(other, absl::StrCat(whole, ".artifacts/"));
+  // A file under such a name would be read as a part of the database, or end it.
+  for (const char* ending : {"-wal", "-shm", "-journal", ".lock", ".address", ".artifacts"}) {
+    belongs = belongs || other == whole + ending;
+  }
+  if (!belongs) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(to, " belongs to the database: name another file"));
+}
 
 absl::StatusOr<int64_t> BackupDatabase(const BackupOptions& options) {
   RETURN_IF_ERROR(CheckNames(options));

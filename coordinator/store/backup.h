@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace saffron {
@@ -24,6 +25,11 @@ struct BackupOptions {
 // NOT_FOUND: no database `from`. ALREADY_EXISTS: `to`, and not `overwrite`. FAILED_PRECONDITION:
 // `from` is not a database of Saffron's, or is `to` itself. DATA_LOSS: the copy, so probably the
 // original, is damaged. RESOURCE_EXHAUSTED: no room.
+// FAILED_PRECONDITION also where CheckOutsideDatabase says so.
 absl::StatusOr<int64_t> BackupDatabase(const BackupOptions& options);
+
+// FAILED_PRECONDITION when a file `to` would take the place of the database, of a file that stands
+// beside it (its log, its lock), or of one among its artifacts. Neither need exist.
+absl::Status CheckOutsideDatabase(const std::string& to, const std::string& database);
 
 }  // namespace saffron

@@ -99,6 +99,18 @@ TEST_F(FuseTest, TwoTransformersFuseIntoAFileThatAllElseReads) {
   EXPECT_THAT(refused({"1", "2", "--to", to}), HasSubstr("--force"));
   EXPECT_EQ(scene_.Run({"model", "fuse", "1", "2", "--to", to, "--force"}).exit_code, 0);
   EXPECT_THAT(refused({"1", to, "--to", to, "--force"}), HasSubstr(to));
+  for (const std::string& kept : {scene_.Path("results.db"), scene_.Path("results.db") + "-wal",
+                                  scene_.Path("results.db") + ".artifacts/00/11"}) {
+    EXPECT_THAT(refused({"1", "2", "--to", kept, "--force"}), HasSubstr("database"));
+  }
+  const std::string other = scene_.Path("other.db");
+  ASSERT_EQ(scene_.Run({"backup", other}).exit_code, 0);
+  EXPECT_THAT(refused({"1", "2", "--to", other, "--force"}), HasSubstr("is a database"));
+  EXPECT_EQ(scene_
+                .Run({"model", "derive", to, "--op", "mlp:x2", "--force", "-o",
+                      scene_.Path("results.db")})
+                .exit_code,
+            2);
   EXPECT_THAT(refused({"1", "2", "--to", scene_.Path("x"), "--weight", "2"}),
               HasSubstr("want 0 to 1"));
   EXPECT_THAT(refused({"1", scene_.Path("grown"), "--to", scene_.Path("x")}),
