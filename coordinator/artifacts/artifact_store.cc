@@ -68,6 +68,12 @@ bool ArtifactStore::Has(const ArtifactId& id) const {
   return FileSize(PathOf(id.sha256)) == id.bytes;
 }
 
+bool ArtifactStore::IsLost(const ArtifactId& id) const {
+  struct stat info;
+  if (::lstat(PathOf(id.sha256).c_str(), &info) != 0) return errno == ENOENT || errno == ENOTDIR;
+  return !S_ISREG(info.st_mode) || info.st_size != id.bytes;
+}
+
 absl::Status ArtifactStore::Place(const std::string& incoming, const ArtifactId& id) {
   const std::string path = PathOf(id.sha256);
   RETURN_IF_ERROR(MakeFolders(std::filesystem::path(path).parent_path().string()));

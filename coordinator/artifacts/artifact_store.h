@@ -36,6 +36,8 @@ class ArtifactStore {
   // Where the file is, or would be.
   std::string PathOf(const std::string& sha256) const;
   bool Has(const ArtifactId& id) const;
+  // Whether it certainly is not there, or not whole; not merely unreadable just now.
+  bool IsLost(const ArtifactId& id) const;
 
   // Takes in the file at `path` of this machine, by a hard link where it can and else by copying.
   // NOT_FOUND: there is no such regular file of that size, or it may not be read. DATA_LOSS: it has

@@ -59,6 +59,20 @@ void SetOptions(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
 }
 
+// Files that left the disk unasked (a database copied without its artifacts): who starts from such
+// a model makes it again, as where none was kept.
+absl::Status GiveUpLostArtifacts(const ArtifactStore& files, absl::Time now, RunStore* store) {
+  RETURN_IF_ERROR(store->Begin());
+  const absl::StatusOr<int64_t> lost = store->GiveUpLost(
+      [&](const ArtifactRecord& kept) {
+        return files.IsLost({kept.sha256, kept.bytes});
+      },
+      now);
+  if (lost.ok() && *lost > 0) return store->Commit();
+  store->Rollback();
+  return lost.status();
+}
+
 }  // namespace
 
 CoordinatorServer::CoordinatorServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -79,6 +93,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
                                   now));
   impl->files = std::make_unique<ArtifactStore>(
       ArtifactStore::Options{.root = impl->store->path() + ".artifacts"});
+  RETURN_IF_ERROR(GiveUpLostArtifacts(*impl->files, now, impl->store.get()));
   ASSIGN_OR_RETURN(const std::set<std::string> kept, impl->store->KeptDigests());
   RETURN_IF_ERROR(impl->files->KeepOnly(kept).status());
   Engine::Options engine_options{.scheduler = {.lease = options.lease},

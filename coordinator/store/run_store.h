@@ -6,6 +6,7 @@
 // changes nothing. Errors are those of sqlite.h; after one, Rollback. Not thread-safe.
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -180,6 +181,10 @@ class RunStore {
   absl::Status RecordArtifact(AttemptId attempt, const ArtifactRecord& artifact, absl::Time now);
   // The attempt goes on from the state of an earlier one.
   absl::Status RecordResume(AttemptId attempt, int64_t step, absl::Time now);
+  // Gives up what is kept and `is_lost`, so that it is made again where it is needed. Returns how
+  // many were.
+  absl::StatusOr<int64_t> GiveUpLost(const std::function<bool(const ArtifactRecord&)>& is_lost,
+                                     absl::Time now);
   // Gives up the trial's states of steps < `below`. Like MakeRoom, returns the digests of files
   // that nobody keeps any more: to be deleted once this is committed.
   absl::StatusOr<std::vector<std::string>> GiveUpStates(TrialId trial, int64_t below,

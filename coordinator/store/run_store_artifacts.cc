@@ -99,6 +99,36 @@ absl::StatusOr<std::vector<std::string>> RunStore::GiveUpStates(TrialId trial, i
   return Unkept(std::move(given_up));
 }
 
+absl::StatusOr<int64_t> RunStore::GiveUpLost(
+    const std::function<bool(const ArtifactRecord&)>& is_lost, absl::Time now) {
+  static constexpr char kKept[] =
+      "SELECT sha256, bytes, kind, role, step, id, trial FROM artifacts WHERE deleted_us IS NULL "
+      "ORDER BY id";
+  static constexpr char kGiveUp[] = "UPDATE artifacts SET deleted_us = ? WHERE id = ?";
+  struct Lost {
+    int64_t id, trial;
+    std::string what;
+  };
+  std::vector<Lost> all;
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kKept));
+  select->Start();
+  while (true) {
+    ASSIGN_OR_RETURN(const bool row, select->Next());
+    if (!row) break;
+    const ArtifactRecord record = RecordOf(*select);
+    if (!is_lost(record)) continue;
+    all.push_back({select->Int(5), select->Int(6),
+                   absl::StrCat(record.kind, " of ", record.bytes, " bytes: its file is gone")});
+  }
+  for (const Lost& lost : all) {
+    ASSIGN_OR_RETURN(Statement * update, db_.Use(kGiveUp));
+    RETURN_IF_ERROR(update->Run(absl::ToUnixMicros(now), lost.id));
+    RETURN_IF_ERROR(RecordTrialEvent("artifact_deleted", TrialId{lost.trial}, std::nullopt,
+                                     std::nullopt, lost.what, absl::ToUnixMicros(now)));
+  }
+  return static_cast<int64_t>(all.size());
+}
+
 absl::StatusOr<std::vector<std::string>> RunStore::Unkept(std::vector<std::string> sha256) {
   static constexpr char kSql[] =
       "SELECT 1 FROM artifacts WHERE sha256 = ? AND deleted_us IS NULL LIMIT 1";

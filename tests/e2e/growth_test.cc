@@ -131,6 +131,22 @@ TEST_F(GrowthTest, AChildOnAWorkerThatSharesNoDiskHasTheSameNumbers) {
   EXPECT_EQ(scene_.DeterministicMetrics(), scene_.DeterministicMetrics("alone.db"));
 }
 
+TEST_F(GrowthTest, AParentWhoseCheckpointWentLostIsMadeAgain) {
+  const auto run = [&](const std::string& sweep, const std::string& database) {
+    return scene_.Run({"run", Sweep(sweep), "--workers", "1", "--keep", "last", "--db", database});
+  };
+  const std::string results = scene_.Path("results.db"), copy = scene_.Path("copy.db");
+  ASSERT_EQ(run(kParent, results).exit_code, 0);
+  ASSERT_EQ(scene_.Run({"backup", copy}).exit_code, 0);  // which leaves artifacts behind
+  const Ended ran = run(std::string(kParent) + kGrown, copy);
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_EQ(scene_.One("SELECT reason FROM events WHERE kind = 'artifact_deleted'", "copy.db"),
+            absl::StrCat("checkpoint of ", scene_.One("SELECT bytes FROM artifacts"),
+                         " bytes: its file is gone"));
+  ASSERT_EQ(run(std::string(kParent) + kGrown, results).exit_code, 0);
+  EXPECT_EQ(scene_.DeterministicMetrics("copy.db"), scene_.DeterministicMetrics());
+}
+
 TEST_F(GrowthTest, AParentThatLeftNoCheckpointIsMadeAgain) {
   // It has its result before anything starts from it.
   ASSERT_EQ(scene_.Run({"run", Sweep(kParent), "--workers", "1"}).exit_code, 0);
