@@ -116,6 +116,7 @@ class Run {
       Evaluate(0);
     } else {
       RETURN_IF_ERROR(Resume());
+      earlier_seconds_ = state_.train_seconds + state_.evaluate_seconds;
     }
     Stopwatch watch;
     for (int64_t step = state_.step + 1; step <= steps_ && !diverged_; ++step) {
@@ -291,6 +292,7 @@ class Run {
     report.train_loss = state_.train_loss;
     report.train_seconds = state_.train_seconds;
     report.evaluate_seconds = state_.evaluate_seconds;
+    report.earlier_seconds = earlier_seconds_;
     report.has_last = checkpoints_.Keeps("last") && (!diverged_ || (predicts_ && IsFinite()));
     if (report.has_last) checkpoints_.SaveState(state_, Memory(), "last");
     report.frozen_parameters = extras_.groups.frozen_parameters();
@@ -329,6 +331,7 @@ class Run {
   const bool remember_best_;
   CheckpointPace pace_;
   TrainingState state_;
+  double earlier_seconds_ = 0;
   bool diverged_ = false;
   bool predicts_ = true;  // a loss that is a number
   std::string why_;

@@ -38,6 +38,7 @@ struct BackpropReport {
   double train_loss = 0;  // of the last stretch between evaluations
   double train_seconds = 0;
   double evaluate_seconds = 0;
+  double earlier_seconds = 0;  // of both: in attempts before, whose state this one went on from
 };
 
 // Runs train.steps steps on the model's parameters and leaves in them what train.keep asks for; the

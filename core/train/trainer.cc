@@ -175,7 +175,7 @@ absl::StatusOr<TrialResult> RunModelTrial(TrialModel& model, const TrialInputs& 
   metrics["cost/flops"] = CountFlops(inputs.variant, stepped + polish.trained_targets, evaluated);
   AddCacheUse(cache_before, inputs.env.statistics->counters(), &metrics);
   metrics["memory/peak_bytes"] = static_cast<double>(memory.PeakBytes());
-  metrics["time/total_s"] = total.Seconds();
+  metrics["time/total_s"] = total.Seconds() + report.earlier_seconds;
   return result;
 }
 

@@ -207,6 +207,11 @@ TEST_F(ResumeTest, AnyStepOfAnyFamilyAndOptimiserGoesOnWithTheSameBits) {
       const Ended resumed = RunOn(params, at.path);
       ASSERT_TRUE(resumed.status.ok()) << resumed.status;
       ASSERT_EQ(resumed.bits, whole.bits) << "from step " << at.step;
+      // The times of the attempt before are part of the trial's.
+      const auto& times = resumed.result.metrics;
+      ASSERT_GE(times.at("time/total_s"), times.at("time/data_s") + times.at("time/solve_s") +
+                                              times.at("time/train_s") +
+                                              times.at("time/evaluate_s"));
     }
   }
 }
