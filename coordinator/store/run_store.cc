@@ -188,7 +188,11 @@ absl::StatusOr<Scheduler::Snapshot> RunStore::LoadSnapshot() {
                                .attempts = static_cast<int32_t>(trials->Int(2)),
                                .state = std::move(state)});
     if (!trials->IsNull(6)) snapshot.trials.back().parent = TrialId{trials->Int(6)};
-    snapshot.trials.back().needs = {CorpusId{trials->Int(8)}, trials->Int(9) != 0};
+    Needs& needs = snapshot.trials.back().needs;
+    needs = {CorpusId{trials->Int(8)}, trials->Int(9) != 0};
+    if (!trials->IsNull(6) && trials->Text(3) != "succeeded") {
+      ASSIGN_OR_RETURN(needs.bf16, ComputesInBf16(snapshot.trials.back().id));
+    }
   }
   ASSIGN_OR_RETURN(Statement * failures, db_.Use(kLoadFailures));
   failures->Start();

@@ -160,6 +160,9 @@ class RunStore {
   absl::StatusOr<std::set<TrialId>> TrialsWithState();
   // Which checkpoints ("best", "last") unfinished trials are to start from.
   absl::StatusOr<std::vector<std::string>> WantedCheckpoints(TrialId trial);
+  // Whether it, or a parent that ended and of which nothing is kept to start from, so that it would
+  // be made again, computes in bfloat16.
+  absl::StatusOr<bool> ComputesInBf16(TrialId trial);
   absl::StatusOr<std::set<std::string>> KeptDigests();
   absl::StatusOr<int64_t> KeptBytes();  // equal files count once
   // Those of the digests that nothing keeps.

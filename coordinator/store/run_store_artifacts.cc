@@ -83,6 +83,21 @@ absl::StatusOr<std::vector<std::string>> RunStore::WantedCheckpoints(TrialId tri
   }
 }
 
+absl::StatusOr<bool> RunStore::ComputesInBf16(TrialId trial) {
+  static constexpr char kSql[] =
+      "WITH RECURSIVE made (id) AS (VALUES (?) UNION "
+      "SELECT p.id FROM made JOIN trials c ON c.id = made.id JOIN variants v ON v.id = c.variant "
+      "JOIN trials p ON p.id = c.parent WHERE p.state NOT IN ('queued', 'leased') AND NOT EXISTS "
+      "(SELECT 1 FROM artifacts x WHERE x.trial = p.id AND x.kind = 'checkpoint' "
+      "AND x.role = coalesce(v.init_checkpoint, 'last') AND x.deleted_us IS NULL)) "
+      "SELECT EXISTS (SELECT 1 FROM made JOIN trials t ON t.id = made.id "
+      "JOIN variants v ON v.id = t.variant WHERE v.json ->> '$.\"train.precision\"' = 'bf16')";
+  ASSIGN_OR_RETURN(Statement * select, db_.Use(kSql));
+  select->Start(trial.value);
+  ASSIGN_OR_RETURN(const bool row, select->Next());
+  return row && select->Int(0) != 0;
+}
+
 absl::StatusOr<std::vector<std::string>> RunStore::GiveUpStates(TrialId trial, int64_t below,
                                                                 absl::Time now) {
   static constexpr char kSql[] =

@@ -204,7 +204,7 @@ absl::StatusOr<StoredRevision> RunStore::RecordSubmission(const Submission& s, a
       ASSIGN_OR_RETURN(data->second, DatasetId(db_, variant, now_us));
     }
     const auto precision = variant.params.find("train.precision");
-    const bool bf16 = precision != variant.params.end() && precision->second == ParamValue("bf16");
+    bool bf16 = precision != variant.params.end() && precision->second == ParamValue("bf16");
     std::optional<int64_t> parent_id;
     if (variant.init) parent_id = ids[variant.init->parent];
     ASSIGN_OR_RETURN(const int64_t id, VariantId(db_, variant, parent_id));
@@ -221,6 +221,9 @@ absl::StatusOr<StoredRevision> RunStore::RecordSubmission(const Submission& s, a
                                                     s.numerics, parent, now_us));
       ASSIGN_OR_RETURN(Statement * insert, db_.Use(at.revision == 1 ? kFirst : kNext));
       RETURN_IF_ERROR(insert->Run(at.roadmap, at.revision, trial));
+      if (parent) {
+        ASSIGN_OR_RETURN(bf16, ComputesInBf16(TrialId{trial}));
+      }
       wanted.push_back({TrialId{trial}, replicate, variant.origins.front().role == "baseline",
                         static_cast<int64_t>(position), variant.seconds, parent,
                         Needs{CorpusId{variant.fingerprint.empty() ? 0 : data->second}, bf16}});

@@ -179,6 +179,24 @@ TEST_F(ModelTest, TrialsInBfloat16WaitWhereTheCpuHasItNot) {
   if (!__builtin_cpu_supports("avx512bf16")) return;
   EXPECT_EQ(scene_.Run({"run", sweep, "--workers", "1"}).exit_code, 0);
   EXPECT_EQ(scene_.One("SELECT attempts FROM trials WHERE id = 2"), "1");
+
+  // A child of it, whose parent would have to be made again, waits as well.
+  scene_.environment["SAFFRON_CPU"] = "x86-64-v3";
+  const std::string grown = Sweep(R"(blocks:
+  - name: precision
+    parameters: {train.precision: {value: bf16}}
+  - name: child
+    init_from: {variant: precision}
+    parameters: {train.lr: {value: 0.005}}
+)");
+  for (int again = 0; again < 2; ++again) {  // submitted; loaded
+    const Ended waits = scene_.Run({"run", grown, "--workers", "1"});
+    EXPECT_EQ(waits.exit_code, 2);
+    EXPECT_THAT(waits.err, HasSubstr("1 trial waits for a worker with AVX512-BF16 in its CPU"));
+    EXPECT_EQ(scene_.One("SELECT state || ' ' || attempts FROM trials WHERE id = 3"), "queued 0");
+  }
+  scene_.environment.erase("SAFFRON_CPU");
+  EXPECT_EQ(scene_.Run({"run", grown, "--workers", "1"}).exit_code, 0);
 }
 
 }  // namespace
