@@ -44,11 +44,21 @@ absl::StatusOr<std::string> CheckpointPath(const Cli& cli, const std::string& fi
                                            const std::string& role) {
   const std::optional<int64_t> trial = TrialOf(file);
   if (!trial.has_value()) return file;
-  return FindOfTrial(
-      cli, *trial,
-      absl::StrCat("((kind = 'checkpoint' AND role = ", SqlText(role), ") OR kind = 'state')"),
-      absl::StrCat("no ", role, " checkpoint of trial ", *trial, " is kept beside ", cli.database,
-                   "; trials leave them when run with --keep ", role));
+  const std::string none =
+      absl::StrCat("no ", role, " checkpoint of trial ", *trial, " is kept beside ", cli.database);
+  const auto find = [&](const std::string& which, const std::string& otherwise) {
+    return FindOfTrial(
+        cli, *trial,
+        absl::StrCat("((kind = 'checkpoint' AND role = ", SqlText(which), ") OR kind = 'state')"),
+        otherwise);
+  };
+  absl::StatusOr<std::string> found =
+      find(role, absl::StrCat(none, "; trials leave them when run with --keep ", role));
+  if (!absl::IsNotFound(found.status())) return found;
+  const std::string other = role == "best" ? "last" : "best";
+  if (!find(other, "").ok()) return found;
+  return absl::NotFoundError(
+      absl::StrCat(none, ", but its ", other, " one is: --checkpoint ", other));
 }
 
 absl::StatusOr<std::string> RoutingPath(const Cli& cli, const std::string& file) {

@@ -157,13 +157,16 @@ absl::StatusOr<ExitCode> Replay(Cli& cli, const ReplayOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<MetricPoint> replayed,
                    Rerun(*source, cli.data_root, folder.path()).Run(trial));
   const std::vector<MetricDifference> differences = CompareMetrics(stored, replayed);
+  // Programs read an empty list, people the message.
+  if (!differences.empty() || cli.output != OutputMode::kTable) {
+    PrintToStdout(cli, DifferenceTable(differences));
+  }
   if (differences.empty()) {
     PrintMessage(absl::StrCat("trial ", options.trial, ": the same, bit for bit, in ",
                               stored.size(), " numbers"));
     return ExitCode::kDone;
   }
   const MetricDifference& first = differences.front();
-  PrintToStdout(cli, DifferenceTable(differences));
   PrintMessage(absl::StrCat(
       "trial ", options.trial, " differs in ", differences.size(), " numbers; first ",
       first.step.has_value() ? absl::StrCat("at step ", *first.step) : "in its final metrics", ", ",

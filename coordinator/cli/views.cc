@@ -113,6 +113,10 @@ void PrintPlanTables(const v1::PlanResponse& plan, std::ostream& out) {
                  absl::StrCat(plan.excluded())},
                 /*bold=*/true);
   blocks.Print(Style(), out);
+  if (plan.collapsed() > 0) {
+    out << "\nCollapsed: the same as a variant that stands before it, once keys that do not matter "
+           "are left out.\n";
+  }
   out << "\n" << PlanSummary(plan) << "\n";
   for (const std::string& note : plan.notes()) out << "note: " << note << "\n";
 }

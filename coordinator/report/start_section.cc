@@ -165,6 +165,12 @@ void PrintStartComparison(const SectionContext& context) {
       absl::StrCat("The best learning rate is the one with the best ", study.metric, ". ",
                    uneven ? "Some pairs chose from different numbers of rates for the two starts."
                           : "Both starts chose from equally many rates in every pair."));
+  if (const auto diverged = study.trial_states.find("diverged");
+      diverged != study.trial_states.end()) {
+    context.Say(absl::StrCat(Plural(diverged->second, "trial"),
+                             ": diverged, and in no mean; a variant without another seed is in "
+                             "no pair."));
+  }
   PrintCatchUps(context);
 }
 

@@ -17,6 +17,6 @@ inline constexpr int kLeftOutNumericsVersion = 2;
 
 // The same of readouts solved on hidden states (core/train/readout_start.h): part of the identity
 // of transformers that start with one.
-inline constexpr int kReadoutNumericsVersion = 2;
+inline constexpr int kReadoutNumericsVersion = 3;
 
 }  // namespace saffron

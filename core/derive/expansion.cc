@@ -12,6 +12,7 @@
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/derive/expansion_table.h"
+#include "core/model/registry.h"
 
 namespace saffron {
 namespace {
@@ -57,6 +58,28 @@ PlaceName Place(const std::string& name) {
   int layer = -1;
   CHECK(dot != absl::string_view::npos && absl::SimpleAtoi(rest.substr(0, dot), &layer)) << name;
   return {layer, std::string(rest.substr(dot + 1))};
+}
+
+// The key of a sweep that says the size which an operator changes.
+const char* KeyOf(DeriveKind kind) {
+  switch (kind) {
+    case DeriveKind::kMlp:
+      return "model.mlp_width";
+    case DeriveKind::kHeads:
+      return "model.heads";
+    case DeriveKind::kValue:
+      return "model.value_dim";
+    case DeriveKind::kKey:
+      return "model.head_dim";
+    case DeriveKind::kHidden:
+      return "model.hidden_width";
+    case DeriveKind::kLayers:
+      return "model.layers";
+    case DeriveKind::kExperts:
+      return "model.experts";
+  }
+  CHECK(false) << "kind " << static_cast<int>(kind);
+  return "";
 }
 
 // A typing error is to be an error, not the end of the memory.
@@ -149,10 +172,19 @@ absl::StatusOr<std::vector<int>> LayersOf(const DeriveOp& op, const TransformerS
 
 absl::StatusOr<int> Grown(const DeriveOp& op, const std::string& what, int size) {
   const int64_t grown = op.size.From(size);
-  if (grown > size && grown <= std::numeric_limits<int>::max()) return static_cast<int>(grown);
+  if (grown <= size) {
+    return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": ", what, " is ", size,
+                                                   ": want more, got ", grown,
+                                                   "; a model can grow exactly, but not shrink"));
+  }
+  const char* const key = KeyOf(op.kind);
+  const ParamSpec* const spec = FindParam(key);
+  CHECK(spec != nullptr && spec->max.has_value()) << key;
+  const auto most = static_cast<int64_t>(*spec->max);
+  if (grown <= most) return static_cast<int>(grown);
   return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": ", what, " is ", size,
-                                                 ": want more, got ", grown,
-                                                 "; a model can grow exactly, but not shrink"));
+                                                 ": want at most ", most, ", as of ", key, ", got ",
+                                                 grown));
 }
 
 std::vector<int64_t> InsertInHeads(int heads, int size, int grown) {

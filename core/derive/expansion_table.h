@@ -48,8 +48,8 @@ extern const ExpansionRule kMlpWidthRule, kHeadAdditionRule, kValueWidthRule, kK
 // The layers that an operator is for. INVALID_ARGUMENT when one does not exist.
 absl::StatusOr<std::vector<int>> LayersOf(const DeriveOp& op, const TransformerShape& shape);
 
-// The size that `op` makes of `size`; INVALID_ARGUMENT when that is not more, or more than an int
-// holds. `what` names it in the error: "layers.0.mlp_width".
+// The size that `op` makes of `size`; INVALID_ARGUMENT when that is not more, or more than the
+// sweep's key for it may be. `what` names it in the error: "layers.0.mlp_width".
 absl::StatusOr<int> Grown(const DeriveOp& op, const std::string& what, int size);
 
 // Sources for an axis of `heads` heads of `size` elements each that become `grown`, new ones at the

@@ -23,11 +23,6 @@ absl::Status Grow(const DeriveOp& op, TransformerShape& shape) {
         absl::StrCat(op.Text(), ": the model has no layer whose sizes a new one could have"));
   }
   ASSIGN_OR_RETURN(const int count, Grown(op, "the number of layers", static_cast<int>(layers)));
-  constexpr int kLayersMax = 1000;
-  if (count > kLayersMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(op.Text(), ": want at most ", kLayersMax, " layers, got ", count));
-  }
   const size_t position = Position(op, layers);
   if (position > layers) {
     return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": want a place from 0 to ", layers,

@@ -71,7 +71,7 @@ absl::Status Grow(const DeriveOp& op, TransformerShape& shape) {
           op.Text(), ": ", what, " is ", layer.moe.experts,
           ": want a dense layer, for a new expert would take tokens from those that are there"));
     }
-    constexpr int kExpertsMax = 1024;
+    constexpr int kExpertsMax = 256;  // as of model.experts
     if (op.size.mode != DeriveSize::Mode::kTo || op.size.amount < 2 ||
         op.size.amount > kExpertsMax) {
       return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": ", what, ": want 2 to ",

@@ -127,7 +127,7 @@ std::vector<MetricSpec> MakeMetrics() {
        kVaries},
       {"time/polish_s", "s", "train.polish.", kVaries},
       {"time/evaluate_s", "s", "Evaluations.", kVaries},
-      {"time/total_s", "s", "The whole trial.", kVaries},
+      {"time/total_s", "s", "The whole trial, with what earlier attempts trained.", kVaries},
       {"time/tokens_per_s", "1/s", "Targets trained on per second of optimisation.", kVaries},
       {"memory/peak_bytes", "bytes", "Highest resident memory of the process during the trial.",
        kVaries},

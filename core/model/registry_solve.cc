@@ -87,7 +87,9 @@ std::vector<ParamSpec> SolveParams() {
       {.key = "solve.refold",
        .type = ParamType::kBool,
        .default_value = true,
-       .doc = "Whether the hold-out is counted too once gains are fitted to it.",
+       .doc = "Whether the hold-out is counted too once gains are fitted to it. Scores on the "
+              "training split are of left-out targets only where it is: without it they are of "
+              "counted text, and look far better than they are.",
        .consistent =
            [](const ParamView& p) {
              const bool fits = std::get<bool>(p["solve.refold"]) || p.Int("train.steps") == 0;

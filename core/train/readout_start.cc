@@ -3,6 +3,7 @@
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -96,9 +97,9 @@ struct HiddenSums {
   }
 };
 
-// The gain of least loss(gain), a convex function: within a factor of the square root of 2, or 0.
-template <typename Loss>
-double BestGain(Loss loss) {
+}  // namespace
+
+double BestGain(const std::function<double(double)>& loss) {
   constexpr double kMost = 1 << 20, kLeast = 1.0 / 128;
   double best = 0, least = loss(0.0);
   const auto improves = [&](double gain) {
@@ -115,6 +116,9 @@ double BestGain(Loss loss) {
   } else {
     while (gain > kLeast && !improves(gain /= 2)) {
     }
+  }
+  if (best > 0 && best <= 1) {
+    gain = best;
     while (gain > kLeast && improves(gain /= 2)) {
     }
   }
@@ -124,8 +128,6 @@ double BestGain(Loss loss) {
   }
   return best;
 }
-
-}  // namespace
 
 absl::StatusOr<double> SolveRidgeReadout(const TextDataset& data, int64_t length,
                                          TransformerNetwork<float>& network) {

@@ -105,6 +105,10 @@ TEST_F(ModelTest, LogitsNeedTheFileAloneAndEvalSaysWhichDataItNeeds) {
   std::filesystem::copy_file(
       scene_.Path("results.db.artifacts/" + digest.substr(0, 2) + "/" + digest.substr(2)),
       scene_.Path("model.safetensors"));
+  const Ended last = scene_.Run({"model", "show", "1", "--checkpoint", "last"});
+  EXPECT_EQ(last.exit_code, 4);
+  EXPECT_THAT(last.err, HasSubstr("no last checkpoint of trial 1 is kept"));
+  EXPECT_THAT(last.err, HasSubstr("but its best one is: --checkpoint best"));
   const std::vector<std::string> logits = {"model", "logits", scene_.Path("model.safetensors"),
                                            "--tokens", "3,1,4,1,5"};
   const auto with_data = Json(logits);

@@ -152,7 +152,8 @@ TEST_F(RunReportTest, DivergedTrialsAreNoResult) {
   const std::string report = Report();
   EXPECT_THAT(report, testing::ContainsRegex("\n  1    105 "));
   EXPECT_THAT(report, AllOf(HasSubstr("Without a result"), HasSubstr("loss is not finite"),
-                            HasSubstr("9 succeeded, 1 diverged")));
+                            HasSubstr("9 succeeded, 1 diverged"),
+                            HasSubstr("1 trial: diverged, and in no mean")));
 }
 
 TEST_F(RunReportTest, ABlockListsVariantsThatAnotherNamedFirst) {

@@ -251,5 +251,18 @@ TEST(TransformerStart, TheCountedReadoutsGainIsTheBestAround) {
   EXPECT_LT(nats(1), nats(0.5));
 }
 
+TEST(TransformerStart, TheBestGainIsWithinAFactorOfTheMinimum) {
+  for (const double minimum : {0.02, 0.3, 0.5, 0.55, 0.8, 1.0, 1.3, 5.0, 700.0}) {
+    const double gain = BestGain([&](double g) { return (g - minimum) * (g - minimum); });
+    EXPECT_LE(gain, minimum * 1.4143) << minimum;
+    EXPECT_GE(gain, minimum / 1.4143) << minimum;
+  }
+  // Steep below its minimum and flat above: 1 is better than 0, 2 is not.
+  const auto lopsided = [](double g) { return g < 0.1 ? 10 * (0.1 - g) : 0.5 * (g - 0.1); };
+  EXPECT_NEAR(BestGain(lopsided), 0.1, 0.05);
+  EXPECT_EQ(BestGain([](double g) { return g; }), 0);
+  EXPECT_EQ(BestGain([](double g) { return g > 0 ? std::nan("") : 1.0; }), 0);
+}
+
 }  // namespace
 }  // namespace saffron
