@@ -182,36 +182,71 @@ int64_t NumbersOfAStep(const TransformerShape& shape) {
   return rows * (a_row + StrideOf<float>(shape.vocab)) + 2 * copied;
 }
 
-// As steps take nothing, what is held after them is the peak.
-TEST_F(MemoryTest, ATransformersPeakIsThatOfItsSizes) {
+TransformerShape OfSizes(int vocab, int width, int layers, int heads, int context) {
   TransformerShape shape;
-  shape.vocab = 2000;
-  shape.width = 128;
-  shape.context = 64;
+  shape.vocab = vocab;
+  shape.width = width;
+  shape.context = context;
   shape.mlp = MlpKind::kGelu;
-  for (const int layers : {1, 4}) {
-    shape.layers.assign(layers, {.heads = 4,
-                                 .kv_heads = 4,
-                                 .key_dim = 32,
-                                 .value_dim = 32,
-                                 .mlp_width = 512,
-                                 .rope_frequencies = RopeFrequencies(32)});
-    std::vector<int32_t> tokens(64 * 16, 7);
-    const int64_t before = live_bytes;
-    {
-      const auto network = *TransformerNetwork<float>::Create(shape, {});
-      const auto optimizer = *MakeOptimizer<float>("adamw", {});
-      ASSERT_TRUE(optimizer->Prepare(network->arena()).ok());
-      for (int64_t step = 1; step <= 2; ++step) {
-        network->LossAndGradient(tokens, tokens, 64, step);
-        optimizer->Step(network->arena(), 0.001);
-      }
-      const int64_t wanted = 4 * network->layout().size + NumbersOfAStep(shape);
-      EXPECT_NEAR(static_cast<double>(live_bytes - before) / static_cast<double>(4 * wanted), 1,
-                  0.05)
-          << layers;
+  const int head = width / heads;
+  shape.layers.assign(layers, {.heads = heads,
+                               .kv_heads = heads,
+                               .key_dim = head,
+                               .value_dim = head,
+                               .mlp_width = 4 * width,
+                               .rope_frequencies = RopeFrequencies(head)});
+  return shape;
+}
+
+// Bytes that training by AdamW holds, as steps take nothing the peak; they are given back.
+int64_t PeakOf(const TransformerShape& shape, int batch, int64_t* parameters) {
+  const std::vector<int32_t> tokens(static_cast<size_t>(shape.context) * batch, 7);
+  const int64_t before = live_bytes;
+  int64_t peak = 0;
+  {
+    const auto network = *TransformerNetwork<float>::Create(shape, {});
+    const auto optimizer = *MakeOptimizer<float>("adamw", {});
+    EXPECT_TRUE(optimizer->Prepare(network->arena()).ok());
+    for (int64_t step = 1; step <= 2; ++step) {
+      network->LossAndGradient(tokens, tokens, shape.context, step);
+      optimizer->Step(network->arena(), 0.001);
     }
-    EXPECT_LT(live_bytes - before, 10'000) << "all of it is given back";
+    peak = live_bytes - before;
+    *parameters = network->layout().size;
+  }
+  EXPECT_LT(live_bytes - before, 10'000) << "all of it is given back";
+  return peak;
+}
+
+TEST_F(MemoryTest, ATransformersPeakIsThatOfItsSizes) {
+  for (const int layers : {1, 4}) {
+    const TransformerShape shape = OfSizes(2000, 128, layers, 4, 64);
+    int64_t parameters = 0;
+    const int64_t peak = PeakOf(shape, 16, &parameters);
+    const int64_t wanted = 4 * parameters + NumbersOfAStep(shape);
+    EXPECT_NEAR(static_cast<double>(peak) / static_cast<double>(4 * wanted), 1, 0.05) << layers;
+  }
+}
+
+// Parameters, gradients, two moments, and what backpropagation through a whole batch would keep:
+// steps that go by chunks take less of the latter, which pays for packed copies of weights.
+TEST_F(MemoryTest, PeaksAreThoseOfParametersAndABatchsActivationsAtMost) {
+  struct {
+    const char* name;
+    TransformerShape shape;
+    int batch;
+  } sizes[] = {{"A", OfSizes(4096, 128, 2, 4, 64), 16},
+               {"B", OfSizes(4096, 64, 1, 2, 16), 64},
+               {"C", OfSizes(2048, 256, 4, 4, 64), 8}};
+  for (const auto& [name, shape, batch] : sizes) {
+    int64_t a_row = shape.vocab + 2 * shape.width;  // logits; the top and what the readout reads
+    for (const TransformerLayerShape& layer : shape.layers) {
+      a_row += 8 * shape.width + 2 * layer.mlp_width + layer.heads * shape.context;
+    }
+    int64_t parameters = 0;
+    const int64_t peak = PeakOf(shape, batch, &parameters);
+    const int64_t wanted = 4 * parameters + a_row * batch * shape.context;
+    EXPECT_LE(static_cast<double>(peak), 1.1 * static_cast<double>(4 * wanted)) << name;
   }
 }
 
