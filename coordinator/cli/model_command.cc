@@ -54,7 +54,11 @@ nlohmann::ordered_json CheckpointJson(const CheckpointHeader& header, const Safe
 absl::StatusOr<ExitCode> Show(const Cli& cli, const ModelOptions& options) {
   ASSIGN_OR_RETURN(const std::string path, CheckpointPath(cli, options.file, options.role));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
-  ASSIGN_OR_RETURN(const CheckpointHeader header, ReadCheckpointHeader(file->content()));
+  const absl::StatusOr<CheckpointHeader> read = ReadCheckpointHeader(file->content());
+  if (!read.ok()) {
+    return absl::Status(read.status().code(), absl::StrCat(path, ": ", read.status().message()));
+  }
+  const CheckpointHeader& header = *read;
   if (cli.output == OutputMode::kJson) {
     std::cout << JsonText(CheckpointJson(header, file->content()), 1) << "\n";
     return ExitCode::kDone;
@@ -200,6 +204,9 @@ void AddModelCommand(CLI::App& app, Cli& cli) {
   AddCommon(logits, options.get(), cli);
   logits->add_option("--tokens", options->tokens, "Ids of the tokens so far, the oldest first")
       ->delimiter(',')
+      ->check([](const std::string& id) {  // CLI11 takes an empty one as 0
+        return id.empty() ? "want ids of tokens, like 12,7,430" : "";
+      })
       ->required();
   cli.AddData(logits);
 

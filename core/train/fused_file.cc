@@ -133,16 +133,20 @@ std::map<std::string, std::string> KeysToAgreeOn(const Parent& parent, bool grow
   return keys;
 }
 
+// What both have comes first: a key that only one has is there because of another.
 absl::Status CheckSame(const Parent& a, const Parent& b,
                        const std::map<std::string, std::string>& of_a,
                        const std::map<std::string, std::string>& of_b) {
-  std::map<std::string, std::pair<std::string, std::string>> all;
-  for (const auto& [key, value] : of_a) all[key] = {value, "nothing"};
-  for (const auto& [key, value] : of_b) {
-    all.try_emplace(key, "nothing", "").first->second.second = value;
+  for (const auto& [key, value] : of_a) {
+    const auto other = of_b.find(key);
+    if (other != of_b.end() && other->second != value)
+      return Differ(a, b, key, value, other->second);
   }
-  for (const auto& [key, values] : all) {
-    if (values.first != values.second) return Differ(a, b, key, values.first, values.second);
+  for (const auto& [key, value] : of_a) {
+    if (of_b.count(key) == 0) return Differ(a, b, key, value, "nothing");
+  }
+  for (const auto& [key, value] : of_b) {
+    if (of_a.count(key) == 0) return Differ(a, b, key, "nothing", value);
   }
   return absl::OkStatus();
 }

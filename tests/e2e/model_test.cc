@@ -112,6 +112,9 @@ TEST_F(ModelTest, LogitsNeedTheFileAloneAndEvalSaysWhichDataItNeeds) {
   const std::vector<std::string> logits = {"model", "logits", scene_.Path("model.safetensors"),
                                            "--tokens", "3,1,4,1,5"};
   const auto with_data = Json(logits);
+  std::vector<std::string> of_nothing = logits;
+  of_nothing.back() = "";
+  EXPECT_THAT(scene_.Run(of_nothing).err, HasSubstr("want ids of tokens"));
   ASSERT_EQ(with_data.at("logits").size(), 64u);
 
   scene_.environment.erase("SAFFRON_DATA");

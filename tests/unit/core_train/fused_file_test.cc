@@ -217,6 +217,8 @@ TEST_F(FusedFileTest, WhatCannotBeFusedIsNamed) {
                                      " and 2 in ")));
   EXPECT_THAT(Refusal(a, Train("c", Transformer({{"data.vocab", int64_t{20}}}), 1)),
               HasSubstr("data.vocab: want the same in both models, got 28 in "));
+  EXPECT_THAT(Refusal(a, Train("sparse", Transformer({{"model.experts", int64_t{2}}}), 1)),
+              HasSubstr("model.experts: want the same in both models, got 1 in "));
   EXPECT_THAT(MustFuse(a, Train("d", Transformer({{"model.dropout", 0.1}}), 1)).doubt, IsEmpty());
   const std::string saffu = Train("e", Small({{"train.steps", int64_t{5}}}), 1);
   EXPECT_THAT(Refusal(saffu, saffu), HasSubstr("model.type: want mlp or transformer"));
