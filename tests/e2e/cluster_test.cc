@@ -231,6 +231,7 @@ TEST_F(ClusterTest, PlanSaysTheSameWithAndWithoutACoordinator) {
   const std::string sweep = scene_.Write("sweep.yaml", NoopSweep(5));
   const Ended fresh = scene_.Run({"plan", sweep, "--detailed-exitcode"});
   EXPECT_EQ(fresh.exit_code, 2) << fresh.err;
+  EXPECT_THAT(fresh.out, testing::Not(HasSubstr("Collapsed:")));
   EXPECT_FALSE(std::filesystem::exists(scene_.Path("results.db"))) << "a plan makes nothing";
   ASSERT_EQ(scene_.Run({"run", sweep}).exit_code, 0);
   EXPECT_EQ(scene_.Run({"plan", sweep, "--detailed-exitcode"}).exit_code, 0);
@@ -241,6 +242,19 @@ TEST_F(ClusterTest, PlanSaysTheSameWithAndWithoutACoordinator) {
   EXPECT_EQ(scene_.Run({"plan", sweep, "--output", "quiet"}).out, "2\n");
   auto serve = scene_.Serve();
   EXPECT_EQ(scene_.Run({"plan", sweep, "--coordinator", scene_.address()}).out, offline.out);
+}
+
+TEST_F(ClusterTest, PlanSaysWhyCombinationsAreNotVariants) {
+  const std::string sweep = scene_.Write("sweep.yaml", R"(version: 1
+name: same
+metric: {name: valid/perplexity, goal: minimize}
+baseline: {model.type: noop, model.sleep_ms: 1}
+blocks:
+  - name: sleeps
+    parameters: {model.sleep_ms: {values: [1, 2]}}
+)");
+  EXPECT_THAT(scene_.Run({"plan", sweep}).out, AllOf(testing::ContainsRegex("sleeps +1 +1 +0"),
+                                                     HasSubstr("Collapsed: the same as")));
 }
 
 TEST_F(ClusterTest, CommandsThatNeedACoordinatorSayHowToStartOne) {

@@ -112,6 +112,10 @@ TEST_F(ModelTest, LogitsNeedTheFileAloneAndEvalSaysWhichDataItNeeds) {
   const std::vector<std::string> logits = {"model", "logits", scene_.Path("model.safetensors"),
                                            "--tokens", "3,1,4,1,5"};
   const auto with_data = Json(logits);
+  scene_.Write("foreign.safetensors", std::string("\x02\0\0\0\0\0\0\0{}", 10));
+  const std::string foreign = scene_.Path("foreign.safetensors");
+  EXPECT_THAT(scene_.Run({"model", "show", foreign}).err,
+              HasSubstr(foreign + ": no checkpoint of"));
   std::vector<std::string> of_nothing = logits;
   of_nothing.back() = "";
   EXPECT_THAT(scene_.Run(of_nothing).err, HasSubstr("want ids of tokens"));

@@ -130,6 +130,7 @@ TEST_F(ResumeTest, ReplayFindsTheSameBitsAndTheFirstStepThatDiffers) {
   const Ended same = scene_.Run({"replay", "1"});
   EXPECT_EQ(same.exit_code, 0) << same.err;
   EXPECT_THAT(same.err, HasSubstr("trial 1: the same, bit for bit"));
+  EXPECT_EQ(scene_.Run({"replay", "1", "--output", "json"}).out, "[]\n");
   EXPECT_EQ(scene_.Run({"replay", "2"}).exit_code, 4);
 }
 
