@@ -22,8 +22,8 @@ struct Missing {
   static constexpr int kNamedMax = 64;
 
   std::set<CorpusId> named = {};  // corpora
-  bool more = false;  // any other one may be missing too
-  bool bf16 = false;  // and the CPU has no AVX512-BF16
+  bool more = false;              // any other one may be missing too
+  bool bf16 = false;              // and the CPU has no AVX512-BF16
 
   bool empty() const { return named.empty() && !more && !bf16; }
   // What reads no corpus can run anywhere.

@@ -60,28 +60,6 @@ PlaceName Place(const std::string& name) {
   return {layer, std::string(rest.substr(dot + 1))};
 }
 
-// The key of a sweep that says the size which an operator changes.
-const char* KeyOf(DeriveKind kind) {
-  switch (kind) {
-    case DeriveKind::kMlp:
-      return "model.mlp_width";
-    case DeriveKind::kHeads:
-      return "model.heads";
-    case DeriveKind::kValue:
-      return "model.value_dim";
-    case DeriveKind::kKey:
-      return "model.head_dim";
-    case DeriveKind::kHidden:
-      return "model.hidden_width";
-    case DeriveKind::kLayers:
-      return "model.layers";
-    case DeriveKind::kExperts:
-      return "model.experts";
-  }
-  CHECK(false) << "kind " << static_cast<int>(kind);
-  return "";
-}
-
 // A typing error is to be an error, not the end of the memory.
 absl::Status CheckSize(const DeriveOp& op, const TransformerShape& shape) {
   constexpr double kParametersMax = 2e9;
@@ -170,6 +148,13 @@ absl::StatusOr<std::vector<int>> LayersOf(const DeriveOp& op, const TransformerS
   return all;
 }
 
+int64_t MostOf(DeriveKind kind) {
+  const char* const key = RuleOf(kind).key;
+  const ParamSpec* const spec = FindParam(key);
+  CHECK(spec != nullptr && spec->max.has_value()) << key;
+  return static_cast<int64_t>(*spec->max);
+}
+
 absl::StatusOr<int> Grown(const DeriveOp& op, const std::string& what, int size) {
   const int64_t grown = op.size.From(size);
   if (grown <= size) {
@@ -177,14 +162,11 @@ absl::StatusOr<int> Grown(const DeriveOp& op, const std::string& what, int size)
                                                    ": want more, got ", grown,
                                                    "; a model can grow exactly, but not shrink"));
   }
-  const char* const key = KeyOf(op.kind);
-  const ParamSpec* const spec = FindParam(key);
-  CHECK(spec != nullptr && spec->max.has_value()) << key;
-  const auto most = static_cast<int64_t>(*spec->max);
+  const int64_t most = MostOf(op.kind);
   if (grown <= most) return static_cast<int>(grown);
   return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": ", what, " is ", size,
-                                                 ": want at most ", most, ", as of ", key, ", got ",
-                                                 grown));
+                                                 ": want at most ", most, ", as of ",
+                                                 RuleOf(op.kind).key, ", got ", grown));
 }
 
 std::vector<int64_t> InsertInHeads(int heads, int size, int grown) {

@@ -28,6 +28,7 @@ bool WritesToStream(std::string_view part);
 bool IsMlpOutput(std::string_view part);
 
 struct ExpansionRule {
+  const char* key;  // of a sweep, for the size that changes: "model.heads"
   // Changes the shape; errors say what is wanted and what is.
   absl::Status (*grow)(const DeriveOp& op, TransformerShape& shape);
   // Called for every tensor of the child, with rows, columns and source already as said above.
@@ -48,8 +49,11 @@ extern const ExpansionRule kMlpWidthRule, kHeadAdditionRule, kValueWidthRule, kK
 // The layers that an operator is for. INVALID_ARGUMENT when one does not exist.
 absl::StatusOr<std::vector<int>> LayersOf(const DeriveOp& op, const TransformerShape& shape);
 
-// The size that `op` makes of `size`; INVALID_ARGUMENT when that is not more, or more than the
-// sweep's key for it may be. `what` names it in the error: "layers.0.mlp_width".
+// The largest size that the key of such operators may have.
+int64_t MostOf(DeriveKind kind);
+
+// The size that `op` makes of `size`; INVALID_ARGUMENT when that is not more, or more than
+// MostOf. `what` names it in the error: "layers.0.mlp_width".
 absl::StatusOr<int> Grown(const DeriveOp& op, const std::string& what, int size);
 
 // Sources for an axis of `heads` heads of `size` elements each that become `grown`, new ones at the

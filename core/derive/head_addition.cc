@@ -38,6 +38,6 @@ void Edit(const DeriveOp&, const TransformerShape&, const TransformerShape&, Ten
 
 }  // namespace
 
-const ExpansionRule kHeadAdditionRule = {.grow = Grow, .edit = Edit};
+const ExpansionRule kHeadAdditionRule = {.key = "model.heads", .grow = Grow, .edit = Edit};
 
 }  // namespace saffron

@@ -42,6 +42,6 @@ void Edit(const DeriveOp&, const TransformerShape& parent, const TransformerShap
 
 }  // namespace
 
-const ExpansionRule kHiddenWidthRule = {.grow = Grow, .edit = Edit};
+const ExpansionRule kHiddenWidthRule = {.key = "model.hidden_width", .grow = Grow, .edit = Edit};
 
 }  // namespace saffron

@@ -49,6 +49,6 @@ void Edit(const DeriveOp&, const TransformerShape& parent, const TransformerShap
 
 }  // namespace
 
-const ExpansionRule kKeyWidthRule = {.grow = Grow, .edit = Edit};
+const ExpansionRule kKeyWidthRule = {.key = "model.head_dim", .grow = Grow, .edit = Edit};
 
 }  // namespace saffron

@@ -59,6 +59,7 @@ void Edit(const DeriveOp&, const TransformerShape&, const TransformerShape&, Ten
 
 }  // namespace
 
-const ExpansionRule kLayerAdditionRule = {.grow = Grow, .edit = Edit, .layer_from = LayerFrom};
+const ExpansionRule kLayerAdditionRule = {
+    .key = "model.layers", .grow = Grow, .edit = Edit, .layer_from = LayerFrom};
 
 }  // namespace saffron

@@ -24,6 +24,6 @@ void Edit(const DeriveOp&, const TransformerShape&, const TransformerShape&, Ten
 
 }  // namespace
 
-const ExpansionRule kMlpWidthRule = {.grow = Grow, .edit = Edit};
+const ExpansionRule kMlpWidthRule = {.key = "model.mlp_width", .grow = Grow, .edit = Edit};
 
 }  // namespace saffron

@@ -71,11 +71,10 @@ absl::Status Grow(const DeriveOp& op, TransformerShape& shape) {
           op.Text(), ": ", what, " is ", layer.moe.experts,
           ": want a dense layer, for a new expert would take tokens from those that are there"));
     }
-    constexpr int kExpertsMax = 256;  // as of model.experts
-    if (op.size.mode != DeriveSize::Mode::kTo || op.size.amount < 2 ||
-        op.size.amount > kExpertsMax) {
-      return absl::InvalidArgumentError(absl::StrCat(op.Text(), ": ", what, ": want 2 to ",
-                                                     kExpertsMax, ", as a number of its own"));
+    const int64_t most = MostOf(op.kind);
+    if (op.size.mode != DeriveSize::Mode::kTo || op.size.amount < 2 || op.size.amount > most) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(op.Text(), ": ", what, ": want 2 to ", most, ", as a number of its own"));
     }
     layer.moe = Routing(op);
     RETURN_IF_ERROR(CheckExact(op, layer.moe));
@@ -101,6 +100,7 @@ void Edit(const DeriveOp& op, const TransformerShape&, const TransformerShape&, 
 
 }  // namespace
 
-const ExpansionRule kUpcyclingRule = {.grow = Grow, .edit = Edit, .part_from = PartFrom};
+const ExpansionRule kUpcyclingRule = {
+    .key = "model.experts", .grow = Grow, .edit = Edit, .part_from = PartFrom};
 
 }  // namespace saffron

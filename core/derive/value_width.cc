@@ -33,6 +33,6 @@ void Edit(const DeriveOp&, const TransformerShape& parent, const TransformerShap
 
 }  // namespace
 
-const ExpansionRule kValueWidthRule = {.grow = Grow, .edit = Edit};
+const ExpansionRule kValueWidthRule = {.key = "model.value_dim", .grow = Grow, .edit = Edit};
 
 }  // namespace saffron
