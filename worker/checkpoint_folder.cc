@@ -1,8 +1,6 @@
 #include "worker/checkpoint_folder.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -16,6 +14,7 @@
 #include "core/checkpoint/safetensors.h"
 #include "core/data/files.h"
 #include "core/train/training_state.h"
+#include "worker/owned_file.h"
 
 namespace saffron {
 namespace {
@@ -23,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr char kSuffix[] = ".checkpoints";
 constexpr char kLock[] = "/lock";
+constexpr int kTriesMax = 100;
 constexpr char kFileSuffix[] = ".safetensors";
 
 // "t12-a3-400.safetensors", "t12-a3-best.safetensors" or "t12-a3-routing.safetensors" as an attempt
@@ -48,6 +48,17 @@ std::optional<LeftBehind> ParseName(const std::string& name) {
                                                           : "state");
   if (for_good) left.checkpoint.mutable_artifact()->set_role(parts[2]);
   return left;
+}
+
+// Removes a folder whose lock is held: the lock last, so that one who makes it anew at the same
+// moment keeps what he makes.
+void RemoveFolder(const std::string& path) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (entry.path() != path + kLock) fs::remove_all(entry.path(), error);
+  }
+  fs::remove(path + kLock, error);
+  fs::remove(path, error);
 }
 
 // The step that the file says it is of; nullopt when it is no checkpoint.
@@ -100,7 +111,7 @@ void CheckpointFolder::Close() {
   std::error_code error;
   // Only where nothing else is in it: what was not delivered is for the next worker.
   if (std::distance(fs::directory_iterator(Path(), error), fs::directory_iterator()) == 1) {
-    fs::remove_all(Path(), error);
+    RemoveFolder(Path());
   }
   ::close(lock_);
   lock_ = -1;
@@ -113,12 +124,16 @@ absl::Status CheckpointFolder::Open(const std::string& coordinator_id) {
   }
   Close();
   coordinator_id_ = coordinator_id;
-  RETURN_IF_ERROR(MakeFolders(Path()));
   const std::string path = Path() + kLock;
-  lock_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (lock_ < 0) return FileError("create", path, errno);
-  ::flock(lock_, LOCK_EX | LOCK_NB);
-  return absl::OkStatus();
+  int error = ENOENT;
+  // Until it is locked another worker may take the folder for a dead one's, and remove it.
+  for (int i = 0; i < kTriesMax && error == ENOENT; ++i) {
+    RETURN_IF_ERROR(MakeFolders(Path()));
+    lock_ = OpenOwned(path);
+    if (lock_ >= 0) return absl::OkStatus();
+    error = errno;
+  }
+  return FileError("create", path, error);
 }
 
 std::vector<LeftBehind> CheckpointFolder::Adopt() {
@@ -131,12 +146,10 @@ std::vector<LeftBehind> CheckpointFolder::Adopt() {
         !absl::EndsWith(name, kSuffix)) {
       continue;
     }
-    const int lock = ::open((path + kLock).c_str(), O_RDWR | O_CLOEXEC);
+    const int lock = OpenOrphan(path + kLock);
     if (lock < 0) continue;
-    if (::flock(lock, LOCK_EX | LOCK_NB) == 0) {
-      for (LeftBehind& left : MoveFrom(path, Path())) adopted.push_back(std::move(left));
-      fs::remove_all(path, error);
-    }
+    for (LeftBehind& left : MoveFrom(path, Path())) adopted.push_back(std::move(left));
+    RemoveFolder(path);
     ::close(lock);
   }
   return adopted;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -16,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/digest.h"
 #include "core/base/status_macros.h"
+#include "worker/owned_file.h"
 
 namespace saffron {
 namespace {
@@ -50,13 +50,6 @@ absl::StatusOr<std::string> ReadAll(int fd, const std::string& path) {
     bytes.append(chunk, static_cast<size_t>(n));
     at += n;
   }
-}
-
-// Whether `path` still names the open file: its owner may have replaced it before we had the lock.
-bool StillNamed(int fd, const std::string& path) {
-  struct stat opened = {}, named = {};
-  return fstat(fd, &opened) == 0 && stat(path.c_str(), &named) == 0 &&
-         opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
 
 }  // namespace
@@ -116,9 +109,8 @@ absl::StatusOr<std::vector<v1::SpoolRecord>> Spool::Open(const std::string& coor
   coordinator_id_ = coordinator_id;
   std::error_code error;
   std::filesystem::create_directories(dir_, error);
-  fd_ = open(Path().c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  fd_ = OpenOwned(Path(), O_APPEND);
   if (fd_ < 0) return Failure("cannot create", Path());
-  flock(fd_, LOCK_EX | LOCK_NB);
 
   std::vector<v1::SpoolRecord> adopted;
   for (const auto& entry : std::filesystem::directory_iterator(dir_, error)) {
@@ -127,21 +119,19 @@ absl::StatusOr<std::vector<v1::SpoolRecord>> Spool::Open(const std::string& coor
         !absl::EndsWith(name, ".spool")) {
       continue;
     }
-    const int orphan = open(path.c_str(), O_RDWR | O_CLOEXEC);
+    const int orphan = OpenOrphan(path);
     if (orphan < 0) continue;
-    // Unlinked only after its records are safe in our file: another crash adopts one or the other.
-    if (flock(orphan, LOCK_EX | LOCK_NB) == 0 && StillNamed(orphan, path)) {
-      const absl::StatusOr<std::string> bytes = ReadAll(orphan, path);
-      absl::Status kept = bytes.status();
-      for (v1::SpoolRecord& record : ReadSpool(bytes.ok() ? std::string_view(*bytes) : "")) {
-        const std::string payload = record.SerializeAsString();
-        kept = AppendLocked(payload, false);
-        if (!kept.ok()) break;
-        outstanding_[{record.result().ref().trial_id(), record.result().ref().attempt()}] = payload;
-        adopted.push_back(std::move(record));
-      }
-      if (kept.ok() && fsync(fd_) == 0) unlink(path.c_str());
+    const absl::StatusOr<std::string> bytes = ReadAll(orphan, path);
+    absl::Status kept = bytes.status();
+    for (v1::SpoolRecord& record : ReadSpool(bytes.ok() ? std::string_view(*bytes) : "")) {
+      const std::string payload = record.SerializeAsString();
+      kept = AppendLocked(payload, false);
+      if (!kept.ok()) break;
+      outstanding_[{record.result().ref().trial_id(), record.result().ref().attempt()}] = payload;
+      adopted.push_back(std::move(record));
     }
+    // Only now that its records are safe in our file: another crash adopts one or the other.
+    if (kept.ok() && fsync(fd_) == 0) unlink(path.c_str());
     close(orphan);
   }
   return adopted;

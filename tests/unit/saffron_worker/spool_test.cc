@@ -8,7 +8,10 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -65,6 +68,27 @@ TEST_F(SpoolTest, ADeadWorkersResultsAreAdoptedByTheNext) {
   ASSERT_TRUE(adopted.ok()) << adopted.status();
   EXPECT_THAT(Trials(*adopted), ElementsAre(7, 8));
   EXPECT_THAT(Files(), ElementsAre("coordinator.two.spool"));
+}
+
+TEST_F(SpoolTest, WorkersThatStartTogetherKeepTheirFiles) {
+  std::vector<std::thread> workers;
+  for (int w = 0; w < 4; ++w) {
+    workers.emplace_back([this, w] {
+      const std::string worker = absl::StrCat("w", w);
+      for (int i = 0; i < 100; ++i) {
+        Spool spool(dir_, worker);
+        const auto adopted = spool.Open("coordinator");
+        ASSERT_TRUE(adopted.ok()) << adopted.status();
+        EXPECT_TRUE(adopted->empty()) << "of one that lives";
+        ASSERT_TRUE(spool.Append(Record(i), false).ok());
+        ASSERT_TRUE(std::filesystem::exists(absl::StrCat(dir_, "/coordinator.", worker, ".spool")))
+            << worker << ", time " << i;
+        spool.Forget(Record(i).result().ref());
+      }
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  EXPECT_THAT(Files(), IsEmpty());
 }
 
 TEST_F(SpoolTest, WhatWasAdoptedSurvivesTheAdopter) {
