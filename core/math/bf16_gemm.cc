@@ -290,8 +290,11 @@ SAFFRON_BF16 void Bf16PackRightTransposed(int64_t k, int64_t n, const float* b, 
     for (int64_t p = 0; p < pairs; p += kLanes) {
       __m512i rows[16];
       for (int64_t r = 0; r < kLanes; ++r) {
-        rows[r] =
-            j + r < n ? PairsOf(b + (j + r) * ldb + 2 * p, k - 2 * p) : _mm512_setzero_si512();
+        const float* const row = b + (j + r) * ldb + 2 * p;
+        rows[r] = j + r < n ? PairsOf(row, k - 2 * p) : _mm512_setzero_si512();
+        // Sixteen rows are more streams than the hardware follows.
+        _mm_prefetch(reinterpret_cast<const char*>(row + kLanes * ldb), _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(row + kLanes * ldb + kLanes), _MM_HINT_T1);
       }
       Transpose16(rows);
       for (int64_t r = 0; r < std::min(kLanes, pairs - p); ++r) {
